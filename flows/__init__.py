@@ -1,0 +1,1 @@
+"""The flows: order, fan-out, final state."""

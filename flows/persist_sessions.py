@@ -1,0 +1,141 @@
+"""The flow that puts named sessions of one user into one dataset."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field, StringConstraints
+
+from session_memory import llm_usage, runtime
+from session_memory.errors import NeedsDeployment, SessionMemoryError, WriteFailed
+from session_memory.models import Extraction, Receipt, Window
+from session_memory.report import PersistReport
+from session_memory.settings import get_settings
+from tasks.cognify_session import cognify_session
+from tasks.extract_user_sessions import extract_user_sessions
+from tasks.publish_report import publish_report
+from tasks.settle_sessions import settle_sessions
+
+if TYPE_CHECKING:
+    from session_memory.commits import Commits
+
+# At least one character that is no space; colons, spaces within and emoji are all real ids.
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+NO_SESSION_IDS = "no session_ids given, nothing extracted. Name the sessions to persist."
+
+
+@flow(name="persist-sessions")
+async def persist_sessions(
+    user: Name | None = None,
+    session_ids: Annotated[list[Name], Field(min_length=1)] | None = None,
+    dataset: Name = "main_dataset",
+    run_in_background: bool = False,
+) -> PersistReport:
+    """Put the questions and answers of cached sessions into the knowledge graph, each turn exactly once.
+
+    Args:
+        user: Whose sessions: an e-mail or a UUID. Leave empty for cognee's default user.
+        session_ids: The sessions to persist, as the agent named them. None extracts nothing.
+        dataset: Where to: the name of one of the user's datasets, or the UUID of any the user may write to.
+        run_in_background: Hand the run to a worker and return at once. Needs a deployment.
+
+    Returns:
+        What became of each session, and the counts.
+
+    Raises:
+        SessionsNotPersisted: a session failed, was not found or was newly quarantined; carries the report.
+        SessionMemoryError: nothing could be done at all; the message says what to do.
+    """
+    if run_in_background:
+        raise NeedsDeployment()
+    if session_ids is None:
+        report = PersistReport(user=user or "default user", dataset=dataset, note=NO_SESSION_IDS)
+    else:
+        report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
+        report.raise_on_failure()
+    return _completed(report)
+
+
+async def _persist(user: str | None, session_ids: list[str], dataset: str) -> PersistReport:
+    started = time.monotonic()
+    engine = await runtime.start()
+    # Only now: these load cognee, which reads its environment when it is imported.
+    from session_memory.access import authorise
+    from session_memory.commits import Commits
+
+    settings = get_settings()
+    if engine.is_local:
+        get_run_logger().info("No LLM is configured: the packaged rules read the text.")
+    with llm_usage.counting() as usage:
+        target = await authorise(user, dataset, settings)
+        extraction = await extract_user_sessions(target, session_ids)
+        async with Commits(target, holder=f"flow run {flow_run.name}", settings=settings) as commits:
+            receipts, errors = await _commit(commits, extraction, settings.windows_per_group)
+        sessions = await settle_sessions(target, extraction, receipts, errors, commits.stopped)
+        await llm_usage.settle()
+    report = PersistReport(
+        flow_run_id=flow_run.id,
+        user=target.user_email,
+        user_id=target.user_id,
+        dataset=target.dataset_name,
+        dataset_id=target.dataset_id,
+        sessions=tuple(sessions),
+        llm_calls=usage.calls,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        model=engine.model,
+        local_model=engine.is_local,
+        seconds=round(time.monotonic() - started, 3),
+    )
+    await publish_report(report)
+    return report
+
+
+async def _commit(
+    commits: "Commits", extraction: Extraction, group_size: int
+) -> tuple[list[Receipt], dict[UUID, SessionMemoryError]]:
+    """Commit everything extracted, group by group; what failed is in the second part, by window."""
+    receipts: list[Receipt] = []
+    errors: dict[UUID, SessionMemoryError] = {}
+    try:
+        await commits.remove([data_id for plan in extraction.sessions for data_id in plan.leftovers])
+        for group in _groups(extraction.windows, group_size):
+            await commits.begin(group)
+            # Awaited, not submitted: cognee's engines are bound to this loop.
+            results = await asyncio.gather(
+                *(cognify_session(window, commits) for window in group), return_exceptions=True
+            )
+            for window, result in zip(group, results, strict=True):
+                if isinstance(result, Receipt):
+                    receipts.append(result)
+                else:
+                    errors[window.data_id] = _as_error(result)
+    except SessionMemoryError as error:
+        commits.stopped = error
+    return receipts, errors
+
+
+def _groups(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
+    """Windows in groups; one that was refused before is a group of its own."""
+    fresh = [window for window in windows if not window.quarantined]
+    yield from (fresh[start : start + size] for start in range(0, len(fresh), size))
+    yield from ([window] for window in windows if window.quarantined)
+
+
+def _as_error(result: object) -> SessionMemoryError:
+    if isinstance(result, SessionMemoryError):
+        return result
+    if isinstance(result, BaseException) and not isinstance(result, Exception):
+        raise result
+    return WriteFailed(kind=type(result).__name__)
+
+
+def _completed(report: PersistReport) -> Any:
+    # A state, so that the run list tells the story; awaiting the flow gives the report itself.
+    return Completed(message=report.summary(), data=report)

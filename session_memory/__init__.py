@@ -1,0 +1,1 @@
+"""All that knows cognee: reading sessions, the ledger, writing to the graph."""

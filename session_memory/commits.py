@@ -1,0 +1,233 @@
+"""The commits of one flow run: groups of windows, one after another, each window with one fate."""
+
+import asyncio
+from collections.abc import AsyncIterator, Container, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from session_memory import access, dataset_lock, fault_points, graph_writer, ledger, planning
+from session_memory.errors import DocumentRefused, LLMQuotaSpent, LLMRefusedKey, SessionMemoryError, WriteFailed
+from session_memory.ledger import HeldWindow
+from session_memory.ledger_schema import State
+from session_memory.models import Receipt, Target, Window
+from session_memory.settings import Settings
+
+#: With these no other window would fare better: the run stops, and everything else stays pending.
+_STOPPING = (LLMRefusedKey, LLMQuotaSpent)
+
+Fate = asyncio.Future[Receipt]
+
+
+class Commits:
+    """Commits windows in groups, owned by the flow; tasks only await what becomes of theirs.
+
+    So a task that times out or is retried harms no other window, and leaving the block, by a cancelled flow
+    too, ends the commit, awaits its rollback and frees the dataset.
+    """
+
+    def __init__(self, target: Target, *, holder: str, settings: Settings) -> None:
+        self._target = target
+        self._holder = holder
+        self._settings = settings
+        self._fates: dict[UUID, Fate] = {}
+        self._commits: set[asyncio.Task[None]] = set()
+        # The dataset lock is the kernel's; within the run, whose turn it is needs no polling.
+        self._turn = asyncio.Lock()
+        #: Why nothing more is committed in this run.
+        self.stopped: SessionMemoryError | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for commit in self._commits:
+            commit.cancel()
+        await asyncio.gather(*self._commits, return_exceptions=True)
+
+    async def begin(self, group: Sequence[Window]) -> None:
+        """Start committing a group; returns as soon as the dataset is ours.
+
+        Raises:
+            DatasetBusy: another writer did not let go in time.
+            LLMRefusedKey, LLMQuotaSpent: met before in this run.
+        """
+        if self.stopped:
+            raise self.stopped
+        started = self._start(group)
+        await started
+
+    async def fate(self, window: Window) -> Receipt:
+        """Wait for what becomes of a window: the receipt when it is in the dataset.
+
+        Calling it again rejoins the same commit; after a failure it commits the window by itself.
+
+        Raises:
+            SessionMemoryError: why the window is not in the dataset.
+        """
+        if self.stopped:
+            raise self.stopped
+        fate = self._fates.get(window.data_id)
+        if fate is None or (fate.done() and (fate.cancelled() or fate.exception())):
+            self._start([window])
+        # Shielded: a task that times out must not take the window's fate from those who wait for it later.
+        return await asyncio.shield(self._fates[window.data_id])
+
+    async def remove(self, data_ids: Sequence[UUID]) -> None:
+        """Take replaced documents out of the dataset: what a run that died before it got there left over.
+
+        Raises:
+            DatasetBusy: another writer did not let go in time.
+        """
+        if not data_ids:
+            return
+        async with self._ours():
+            for data_id in data_ids:
+                await graph_writer.remove(self._target, data_id)
+
+    def _start(self, group: Sequence[Window]) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = loop.create_future()
+        for window in group:
+            fate: Fate = loop.create_future()
+            # Read, so that a fate nobody waits for any more is not reported as an unhandled error.
+            fate.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._fates[window.data_id] = fate
+        started.add_done_callback(lambda done: done.cancelled() or done.exception())
+        commit = asyncio.create_task(self._commit(group, started))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        return started
+
+    async def _commit(self, group: Sequence[Window], started: asyncio.Future[None]) -> None:
+        fates = {window.data_id: self._fates[window.data_id] for window in group}
+        try:
+            async with self._ours():
+                started.set_result(None)
+                await self._write(group, fates)
+            await fault_points.reach("committed")
+        except SessionMemoryError as error:
+            self._fail(error, started, fates)
+        except Exception as error:  # noqa: BLE001 - a store's own error; its text may hold anything
+            self._fail(WriteFailed(kind=type(error).__name__), started, fates)
+        finally:
+            for future in (started, *fates.values()):
+                if not future.done():
+                    future.cancel()
+
+    def _fail(
+        self, error: SessionMemoryError, started: asyncio.Future[None], fates: dict[UUID, Fate]
+    ) -> None:
+        for future in (started, *fates.values()):
+            if not future.done():
+                future.set_exception(error)
+
+    @asynccontextmanager
+    async def _ours(self) -> AsyncIterator[None]:
+        """The dataset, ours alone: among the run's own commits, and among all processes."""
+        hold = dataset_lock.hold(
+            self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds
+        )
+        async with self._turn, hold:
+            await fault_points.reach("locked")
+            try:
+                yield
+            finally:
+                await graph_writer.let_go(self._target)
+
+    async def _write(self, group: Sequence[Window], fates: dict[UUID, Fate]) -> None:
+        user = await access.recheck(self._target)
+        # Read again under the lock: another run may have committed, replaced or forgotten some meanwhile.
+        members = {window.data_id: await self._pending(window.data_id) for window in group}
+        todo = [window for windows in members.values() for window in windows if _to_write(window, members)]
+        added: dict[UUID, tuple[int, int]] = {}
+        failed: dict[UUID, SessionMemoryError] = {}
+        while todo:
+            written = await graph_writer.write(self._target, user, todo)
+            await ledger.note_complete(self._target, list(written.complete))
+            await fault_points.reach("noted")
+            added |= written.complete
+            todo = await self._after_failures(written.failed, todo, failed)
+        await self._remove_replaced(group)
+        for data_id, fate in fates.items():
+            await self._decide(data_id, fate, added, failed)
+
+    async def _after_failures(
+        self,
+        errors: dict[UUID, SessionMemoryError],
+        tried: list[HeldWindow],
+        failed: dict[UUID, SessionMemoryError],
+    ) -> list[HeldWindow]:
+        """Write failures down; returns the windows of one turn that refused ones of several were split into."""
+        parts: list[HeldWindow] = []
+        for window in tried:
+            error = errors.get(window.data_id)
+            if error is None:
+                continue
+            if isinstance(error, DocumentRefused) and len(window.turns) > 1:
+                changes = planning.split(self._target, window)
+                await ledger.freeze(self._target, window.session_id, changes)
+                held = await ledger.windows_by_id(self._target, [part.data_id for part in changes.windows])
+                parts += held.values()
+                continue
+            failed[window.data_id] = error
+            if isinstance(error, _STOPPING):
+                self.stopped = error
+                continue
+            await ledger.note_failure(
+                window.data_id, error_code=error.code, quarantine=isinstance(error, DocumentRefused)
+            )
+        return [] if self.stopped else parts
+
+    async def _pending(self, data_id: UUID) -> list[HeldWindow]:
+        """The window, or those that hold its turns now."""
+        held = (await ledger.windows_by_id(self._target, [data_id])).get(data_id)
+        if held is None:
+            return []
+        if held.state != State.SUPERSEDED or held.complete:
+            return [held]
+        return list((await ledger.successors(self._target, data_id)).values())
+
+    async def _remove_replaced(self, group: Sequence[Window]) -> None:
+        for session_id in {window.session_id for window in group if window.replaces}:
+            held = await ledger.session_in(self._target, session_id)
+            for data_id in planning.leftovers(held):
+                await graph_writer.remove(self._target, data_id)
+
+    async def _decide(
+        self,
+        data_id: UUID,
+        fate: Fate,
+        added: dict[UUID, tuple[int, int]],
+        failed: dict[UUID, SessionMemoryError],
+    ) -> None:
+        parts = await self._pending(data_id)
+        errors = [failed[part.data_id] for part in parts if part.data_id in failed]
+        missing = [part for part in parts if not part.complete and not part.forgotten]
+        refused = [part for part in parts if part.state == State.QUARANTINED and not part.complete]
+        if errors:
+            fate.set_exception(errors[0])
+        elif refused:
+            fate.set_exception(DocumentRefused(kind="earlier"))
+        elif missing or not parts:
+            fate.set_exception(self.stopped or WriteFailed(kind="it is not in the dataset"))
+        else:
+            counts = [added.get(part.data_id, (0, 0)) for part in parts]
+            fate.set_result(
+                Receipt(
+                    data_id=data_id,
+                    session_id=parts[0].session_id,
+                    turns=sum(len(part.turns) for part in parts),
+                    nodes=sum(nodes for nodes, _ in counts),
+                    edges=sum(edges for _, edges in counts),
+                )
+            )
+
+
+def _to_write(window: HeldWindow, asked_for: Container[UUID]) -> bool:
+    # A quarantined one is tried only when it was itself asked for, not as a part of another.
+    wanted = window.state == State.PLANNED or window.data_id in asked_for
+    return wanted and not window.complete and not window.forgotten and window.text is not None

@@ -1,0 +1,71 @@
+"""One writer a dataset, over all processes. The lock lives where the ledger lives: beside a SQLite file, a file lock."""
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from cognee.base_config import get_base_config
+from filelock import FileLock, Timeout
+
+from session_memory.errors import DatasetBusy
+from session_memory.models import Target
+
+_POLL_SECONDS = 0.2
+
+
+@asynccontextmanager
+async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIterator[None]:
+    """Hold the dataset's lock; the kernel frees it when the process dies.
+
+    Args:
+        holder: who waits, as the next one who waits is told.
+        wait_seconds: how long to wait for another holder.
+
+    Raises:
+        DatasetBusy: somebody else held it all that time; names them.
+    """
+    path = lock_path(target.dataset_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            if time.monotonic() >= deadline:
+                raise DatasetBusy(
+                    dataset=target.dataset_name, seconds=round(wait_seconds), holder=_read_holder(path)
+                ) from None
+            await asyncio.sleep(_POLL_SECONDS)
+    try:
+        _holder_path(path).write_text(
+            json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()})
+        )
+        yield
+    finally:
+        _holder_path(path).unlink(missing_ok=True)
+        lock.release()
+
+
+def lock_path(dataset_id: UUID) -> Path:
+    """The file whose lock is the dataset's."""
+    return Path(get_base_config().system_root_directory) / "session_memory" / f"{dataset_id}.lock"
+
+
+def _holder_path(path: Path) -> Path:
+    return path.with_suffix(".holder")
+
+
+def _read_holder(path: Path) -> str:
+    try:
+        holder = json.loads(_holder_path(path).read_text())
+    except (OSError, ValueError):
+        return "a process that left no name"
+    return f"{holder['holder']}, process {holder['pid']} on {holder['host']}"

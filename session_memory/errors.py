@@ -1,0 +1,190 @@
+"""Every error a user can meet. The docstring is the message, and it says what to do next."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from session_memory.report import PersistReport
+
+
+class SessionMemoryError(Exception):
+    """Session Memory could not do what was asked."""
+
+    #: A stable word for reports, the ledger and machines.
+    code = "error"
+    #: Trying again may help, with nothing changed.
+    transient = False
+
+    def __init__(self, **details: object) -> None:
+        # Ids and counts only: this reaches logs, states and reports.
+        self.details = details
+        super().__init__(" ".join((self.__doc__ or "").format(**details).split()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.details))
+
+
+def _rebuild(kind: type[SessionMemoryError], details: dict[str, object]) -> SessionMemoryError:
+    return kind(**details)
+
+
+class SessionsNotPersisted(SessionMemoryError):
+    """{summary}"""
+
+    code = "sessions_not_persisted"
+
+    def __init__(self, summary: str, report: "PersistReport | None" = None) -> None:
+        super().__init__(summary=summary)
+        #: What was done and what was not, session by session.
+        self.report = report
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (SessionsNotPersisted, (str(self), self.report))
+
+
+# What was asked for
+
+
+class UserNotFound(SessionMemoryError):
+    """There is no cognee user {user}. {near} Pass an e-mail, a UUID, or nothing for cognee's default user."""
+
+    code = "user_not_found"
+
+
+class DatasetNotFound(SessionMemoryError):
+    """The user has no dataset {dataset}. {near} Create it with `cognee.add(…, dataset_name=…)`, or set
+    SESSION_MEMORY_CREATE_DATASET=true to have it created. A dataset shared by somebody else goes by its UUID."""
+
+    code = "dataset_not_found"
+
+
+class NoWritePermission(SessionMemoryError):
+    """User {user} may not write to dataset {dataset}. Nothing was read and nothing was written. Ask the
+    dataset's owner for the permission `write`, or name another dataset."""
+
+    code = "no_write_permission"
+
+
+class NeedsDeployment(SessionMemoryError):
+    """run_in_background=True needs a deployment to hand the run to, and there is none yet. Run in the
+    foreground, or call the flow from a process that may wait for it."""
+
+    code = "needs_deployment"
+
+
+class WindowNotFound(SessionMemoryError):
+    """Nothing of session {session_id} is quarantined for this user and dataset, so there is nothing to try
+    again. `session-memory persist {session_id}` persists what is new in it."""
+
+    code = "window_not_found"
+
+
+# The session cache
+
+
+class CachingDisabled(SessionMemoryError):
+    """cognee's session cache is switched off (CACHING=false), so there are no sessions to persist. Unset
+    CACHING, or set it to true, here and in the application that answers questions."""
+
+    code = "caching_disabled"
+
+
+class CacheUnreachable(SessionMemoryError):
+    """cognee's session cache ({backend}) did not answer ({kind}). Check that it runs and that CACHE_BACKEND,
+    CACHE_HOST, CACHE_PORT or CACHE_DB_URL name it; the next run takes up where this one stopped."""
+
+    code = "cache_unreachable"
+    transient = True
+
+
+class SessionUnreadable(SessionMemoryError):
+    """Session {session_id} could not be read from the cache ({kind}): a row of it is not what cognee writes.
+    The other sessions are not affected."""
+
+    code = "session_unreadable"
+
+
+# Writing
+
+
+class DatasetBusy(SessionMemoryError):
+    """Another writer holds dataset {dataset} and did not let go within {seconds} s: {holder}. Run again when
+    it has finished, or raise SESSION_MEMORY_LOCK_WAIT_SECONDS."""
+
+    code = "dataset_busy"
+    transient = True
+
+
+class GraphHeld(SessionMemoryError):
+    """Another process has the embedded graph of dataset {dataset} open. An application that uses cognee keeps
+    it open for a while after each use: set SUBPROCESS_IDLE_TTL_SECONDS=0 there, or use a graph server."""
+
+    code = "graph_held"
+    transient = True
+
+
+class LedgerSchemaUnknown(SessionMemoryError):
+    """The ledger has schema version {found} and this program knows version {known}. Run the release that
+    wrote it, or a newer one; nothing was read and nothing was written."""
+
+    code = "ledger_schema_unknown"
+
+
+class ExtractionConflict(SessionMemoryError):
+    """Other runs kept changing the plan of session {session_id} while this one made its own. Nothing was
+    lost; run again."""
+
+    code = "extraction_conflict"
+    transient = True
+
+
+class DatasetGone(SessionMemoryError):
+    """Dataset {dataset} was deleted while sessions were being written to it. Nothing more was written. Create
+    it again and run again: everything is pending then."""
+
+    code = "dataset_gone"
+
+
+# The LLM
+
+
+class LLMRefusedKey(SessionMemoryError):
+    """The LLM provider refused the key. Nothing was lost: set LLM_API_KEY to one that works and run again;
+    it takes up where this run stopped."""
+
+    code = "llm_key_refused"
+
+
+class LLMQuotaSpent(SessionMemoryError):
+    """The LLM provider's quota or budget is spent. Nothing was lost: raise it or wait, and run again; it takes
+    up where this run stopped."""
+
+    code = "llm_quota_spent"
+
+
+class LLMUnavailable(SessionMemoryError):
+    """The LLM or the embedding model failed ({kind}) and went on failing. What was not stored is pending; the
+    next run takes it up."""
+
+    code = "llm_unavailable"
+    transient = True
+
+
+class DocumentRefused(SessionMemoryError):
+    """The LLM refused the text ({kind}). It is quarantined, the rest is not affected; after changing the
+    model or its policy, try it again with `session-memory retry`."""
+
+    code = "document_refused"
+
+
+class WriteFailed(SessionMemoryError):
+    """The graph did not take the document ({kind}). It is pending; the next run takes it up."""
+
+    code = "write_failed"
+    transient = True
+
+
+class LocalModelsMissing(SessionMemoryError):
+    """No LLM is configured and the local models are not installed. Set LLM_API_KEY, or install them:
+    pip install 'session-memory[local]'."""
+
+    code = "local_models_missing"

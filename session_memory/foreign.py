@@ -1,0 +1,70 @@
+"""What cognee's own path has stored of a session in a dataset, read from the documents themselves.
+
+cognee's watermark is a count: after a deletion or an expiry it covers turns that were never stored. So a turn
+counts as stored only if its own text stands in a finished document that we did not write.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.infrastructure.files.utils.open_data_file import open_data_file
+from cognee.modules.data.models import Data
+from sqlalchemy import String, cast, select
+
+from session_memory.document import MARKER, header
+from session_memory.ledger import is_complete
+from session_memory.models import Target
+from session_memory.planning import NODE_SET
+from session_memory.session_cache import CachedTurn
+
+
+class ForeignDocuments:
+    """The session documents of a dataset that cognee's own path wrote, read once when first asked for."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._by_session: dict[str, list[str]] | None = None
+
+    async def stored(self, session_id: str, turns: Sequence[CachedTurn], *, counted: Counter[str]) -> set[str]:
+        """Ids of those `turns`, oldest first, whose text these documents hold.
+
+        `counted` says how many turns of a hash are already counted against the documents, so that the same
+        words said twice and stored once count once.
+        """
+        texts = (await self._documents()).get(header(session_id), [])
+        if not texts:
+            return set()
+        found: set[str] = set()
+        taken = counted.copy()
+        for turn in turns:
+            if sum(text.count(turn.bare_text) for text in texts) > taken[turn.hash]:
+                taken[turn.hash] += 1
+                found.add(turn.qa_id)
+        return found
+
+    async def _documents(self) -> dict[str, list[str]]:
+        if self._by_session is None:
+            documents = defaultdict(list)
+            for location in await self._locations():
+                text = await read_text(location)
+                documents[text[: text.find("\n\n") + 2]].append(text)
+            self._by_session = documents
+        return self._by_session
+
+    async def _locations(self) -> list[str]:
+        async with get_relational_engine().get_async_session() as session:
+            rows = await session.execute(
+                select(Data.raw_data_location, Data.external_metadata).where(
+                    is_complete(self._target.dataset_id),
+                    Data.owner_id == self._target.user_id,
+                    cast(Data.node_set, String).contains(NODE_SET),
+                )
+            )
+        return [location for location, metadata in rows if MARKER not in (metadata or {})]
+
+
+async def read_text(location: str) -> str:
+    """The text of a stored document."""
+    async with open_data_file(location, mode="r", encoding="utf-8") as file:
+        return str(file.read())

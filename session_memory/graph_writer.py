@@ -1,0 +1,278 @@
+"""Writes documents to a dataset's graph and takes them out again. The caller holds the dataset lock."""
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any
+from uuid import UUID
+
+import cognee
+from cognee.api.v1.cognify.cognify import get_default_tasks
+from cognee.context_global_variables import set_database_global_context_variables
+from cognee.infrastructure.databases.graph import get_graph_engine
+from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
+from cognee.infrastructure.databases.provenance import get_data_id_from_source_ref_key
+from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.infrastructure.databases.vector.compact_vector_store import compact_vector_store
+from cognee.infrastructure.locks import dataset_lock as cognee_dataset_lock
+from cognee.modules.cognify.recovery import _close_as_abandoned
+from cognee.modules.cognify.rollback import cognify_rollback_handler
+from cognee.modules.data.methods import delete_data
+from cognee.modules.data.models import Data, Dataset
+from cognee.modules.graph.methods import (
+    delete_data_nodes_and_edges,
+    has_data_related_nodes,
+    try_delete_data_by_graph_provenance,
+)
+from cognee.modules.pipelines import run_pipeline
+from cognee.modules.pipelines.methods import get_unterminated_pipeline_runs
+from cognee.modules.pipelines.run_ownership import claim_run_ownership
+from cognee.modules.pipelines.tasks.task import Task
+from cognee.modules.users.models import User
+from cognee.tasks.ingestion.data_item import DataItem
+from sqlalchemy import select
+
+from session_memory import document, fault_points, llm
+from session_memory.errors import GraphHeld, SessionMemoryError, WriteFailed
+from session_memory.ledger import HeldWindow, is_complete
+from session_memory.models import Target
+
+_COGNIFY = "cognify_pipeline"
+
+
+@dataclass(repr=False)
+class SessionDocument(DataItem):  # type: ignore[misc]
+    """A window for `cognee.add`, which logs and stores the `repr` of what it is given: ours is the id."""
+
+    def __repr__(self) -> str:
+        return str(self.data_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What became of a group of documents."""
+
+    #: In the graph, with the nodes and edges each added or touched.
+    complete: dict[UUID, tuple[int, int]]
+    #: Not in the graph, and no trace of them left in the dataset.
+    failed: dict[UUID, SessionMemoryError]
+
+
+async def write(target: Target, user: User, windows: Sequence[HeldWindow]) -> Written:
+    """Add and cognify a group of windows: one `add`, one pipeline run over just those rows.
+
+    A document that fails is taken out again, and the others stay.
+    """
+    ids = [window.data_id for window in windows]
+    await recover(target)
+    try:
+        await _add(target, user, windows)
+        await fault_points.reach("added")
+        errors, added = await _cognify(target, user, await _rows(target, ids))
+    except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
+        errors, added = dict.fromkeys(ids, _write_error(error, target)), {}
+    await fault_points.reach("cognified")
+    complete = await complete_among(target, ids)
+    failed = {
+        data_id: errors.get(data_id, WriteFailed(kind="the pipeline left it out"))
+        for data_id in ids
+        if data_id not in complete
+    }
+    for data_id in failed:
+        await remove(target, data_id)
+    return Written(complete={data_id: added.get(data_id, (0, 0)) for data_id in complete}, failed=failed)
+
+
+async def complete_among(target: Target, ids: Sequence[UUID]) -> set[UUID]:
+    """Those documents that cognee's own rows say are in the dataset's graph."""
+    async with get_relational_engine().get_async_session() as session:
+        found = await session.scalars(select(Data.id).where(Data.id.in_(ids), is_complete(target.dataset_id)))
+        return set(found)
+
+
+async def remove(target: Target, data_id: UUID) -> None:
+    """Take a document out of the graph, the vectors and the dataset, if it is there.
+
+    Not `cognee.forget`: that also deletes *cached* turns of any session whose graph elements it touches,
+    persisted or not (`modules/session_lifecycle/invalidate_sessions.py`).
+    """
+    await fault_points.reach("before-remove")
+    async with cognee_dataset_lock(target.dataset_id):
+        rows = await _rows(target, [data_id])
+        if not rows:
+            return
+        async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+            # As `datasets.delete_data`: rows in the relational ledger, else provenance in the graph itself.
+            if await has_data_related_nodes(target.dataset_id, data_id):
+                await delete_data_nodes_and_edges(target.dataset_id, data_id, target.dataset_owner_id)
+            else:
+                await try_delete_data_by_graph_provenance(target.dataset_id, data_id)
+            await delete_data(rows[0], target.dataset_id)
+    await fault_points.reach("removed")
+
+
+async def recover(target: Target) -> None:
+    """Roll back what a killed writer left half done in the dataset, and close its runs.
+
+    cognee does so only in its API server, and only after an hour; under the dataset lock no writer of ours
+    can be alive, and cognee's ownership marker says the same of any other process on this machine.
+    """
+    for run in await get_unterminated_pipeline_runs():
+        if run.dataset_id != target.dataset_id:
+            continue
+        with claim_run_ownership(run) as ownership:
+            if ownership is None:
+                continue
+            async with get_relational_engine().get_async_session() as session:
+                dataset = await session.get(Dataset, target.dataset_id)
+            async with (
+                cognee_dataset_lock(target.dataset_id),
+                set_database_global_context_variables(target.dataset_id, target.dataset_owner_id),
+            ):
+                if run.pipeline_name == _COGNIFY:
+                    await cognify_rollback_handler(
+                        pipeline_run_id=run.pipeline_run_id, dataset=dataset, keep_completed_data=True
+                    )
+                await _close_as_abandoned(run, dataset)
+            ownership.closed = True
+
+
+async def let_go(target: Target) -> None:
+    """Close the dataset's embedded graph, whose file only one process can have open."""
+    await graph_engine_cache.aevict_for_database(str(target.dataset_id))
+
+
+async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> None:
+    items = [
+        SessionDocument(
+            data=window.text,
+            data_id=window.data_id,
+            label=f"session {window.session_id}",
+            external_metadata=document.external_metadata(
+                session_id=window.session_id, owner_id=target.user_id, turns=window.turns
+            ),
+            node_set=list(window.node_set),
+            literal_text=True,
+        )
+        for window in windows
+    ]
+    await cognee.add(items, dataset_id=target.dataset_id, user=user, data_per_batch=len(items))
+
+
+async def _cognify(
+    target: Target, user: User, rows: Sequence[Data]
+) -> tuple[dict[UUID, SessionMemoryError], dict[UUID, tuple[int, int]]]:
+    """Run cognee's pipeline over `rows`; the errors of those that failed, and what the others added."""
+    results: list[dict[str, Any]] = []
+    run_id: UUID | None = None
+    added: dict[UUID, tuple[int, int]] = {}
+
+    async def after_run_completed() -> None:
+        # Without it LanceDB's fragments pile up, and every later run pays for them.
+        await compact_vector_store()
+
+    with _item_errors_kept():
+        async for info in run_pipeline(
+            tasks=[_text_free(task) for task in await get_default_tasks(user=user)],
+            data=list(rows),
+            datasets=[target.dataset_id],
+            user=user,
+            pipeline_name=_COGNIFY,
+            incremental_loading=True,
+            data_cache=True,
+            data_per_batch=len(rows),
+            rollback_handler=partial(cognify_rollback_handler, keep_completed_data=True),
+            after_run_completed=after_run_completed,
+        ):
+            run_id = info.pipeline_run_id
+            results = getattr(info, "data_ingestion_info", None) or results
+    if run_id is not None:
+        added = await _added_by(target, run_id)
+    errors = {
+        UUID(str(result["data_id"])): llm.classify(result["error"]) for result in results if result.get("error")
+    }
+    return errors, added
+
+
+async def _added_by(target: Target, run_id: UUID) -> dict[UUID, tuple[int, int]]:
+    """How many nodes and edges each document of a run added or touched."""
+    counts: dict[UUID, tuple[int, int]] = {}
+    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+        graph = await get_graph_engine()
+        nodes = await graph.find_node_source_refs_by_pipeline_run(str(run_id))
+        edges = await graph.find_edge_source_refs_by_pipeline_run(str(run_id))
+    for found, place in ((nodes, 0), (edges, 1)):
+        for refs in found.values():
+            for data_id in {get_data_id_from_source_ref_key(ref) for ref in refs}:
+                count = list(counts.get(data_id, (0, 0)))
+                count[place] += 1
+                counts[data_id] = (count[0], count[1])
+    return counts
+
+
+async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:
+    async with get_relational_engine().get_async_session() as session:
+        rows = await session.scalars(
+            select(Data).where(Data.id.in_(ids), Data.dataset_id == target.dataset_id)
+        )
+        return list(rows)
+
+
+def _text_free(task: Task) -> Task:
+    """The task, with its errors told in our words: cognee logs and stores what they say, and they quote text."""
+    run = task.executable
+
+    @wraps(run)
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await run(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - any of them may quote the document
+            raise llm.classify(error) from None
+
+    @wraps(run)
+    async def generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        try:
+            async for item in run(*args, **kwargs):
+                yield item
+        except Exception as error:  # noqa: BLE001 - as above
+            raise llm.classify(error) from None
+
+    task.executable = generator if inspect.isasyncgenfunction(run) else coroutine
+    return task
+
+
+def _write_error(error: Exception, target: Target) -> SessionMemoryError:
+    if "Could not set lock on file" in str(error):
+        return GraphHeld(dataset=target.dataset_name)
+    return llm.classify(error)
+
+
+_keeping = 0
+
+
+@contextmanager
+def _item_errors_kept() -> Iterator[None]:
+    """Let a failing document fail alone instead of cancelling its siblings.
+
+    cognee reads this from the environment at the moment of failure, for the whole process: so it is set only
+    while a commit runs, and put back when the last of several has ended.
+    """
+    global _keeping
+    key = "RAISE_INCREMENTAL_LOADING_ERRORS"
+    if _keeping == 0:
+        _item_errors_kept.before = os.environ.get(key)  # type: ignore[attr-defined]
+    _keeping += 1
+    os.environ[key] = "false"
+    try:
+        yield
+    finally:
+        _keeping -= 1
+        if _keeping == 0:
+            before = _item_errors_kept.before  # type: ignore[attr-defined]
+            if before is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = before

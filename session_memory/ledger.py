@@ -1,0 +1,386 @@
+"""What was planned for a dataset, and, derived from cognee's own rows, what became of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.modules.data.models import Data, Dataset
+from cognee.modules.pipelines.models.DataItemStatus import DataItemStatus
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from session_memory.document import Document
+from session_memory.errors import DatasetGone, LedgerSchemaUnknown
+from session_memory.ledger_schema import VERSION, Base, SchemaRow, State, TurnRow, WindowRow
+from session_memory.models import Target, TurnRef
+
+_PAGE = 400
+
+
+class Conflict(Exception):
+    """Another run changed the session's plan in between; read it again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldWindow:
+    """A window of the ledger, with what cognee's rows say of it."""
+
+    data_id: UUID
+    session_id: str
+    state: str
+    text: str | None
+    turns: tuple[TurnRef, ...]
+    node_set: tuple[str, ...]
+    replaces: UUID | None
+    attempts: int
+    error_code: str | None
+    #: The dataset has a document of this id, finished or not.
+    written: bool
+    #: cognee finished the document: it is in the graph.
+    complete: bool
+    #: It was in this dataset once.
+    seen_complete: bool
+
+    @property
+    def forgotten(self) -> bool:
+        """It was in the dataset and somebody removed it: it stays removed."""
+        return self.seen_complete and not self.written
+
+    @property
+    def pending(self) -> bool:
+        """It is still to be committed."""
+        return self.state == State.PLANNED and not self.complete and not self.forgotten
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldTurn:
+    """A turn of the ledger."""
+
+    qa_id: str
+    hash: str
+    #: None: cognee's own path had stored it.
+    data_id: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldSession:
+    """All the ledger holds of one session in one dataset."""
+
+    windows: dict[UUID, HeldWindow]
+    turns: dict[str, HeldTurn]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewWindow:
+    """A window to freeze."""
+
+    data_id: UUID
+    document: Document
+    node_set: tuple[str, ...]
+    replaces: UUID | None = None
+
+
+@dataclass(kw_only=True)
+class Changes:
+    """What a plan changes in the ledger, all of it or nothing."""
+
+    windows: list[NewWindow] = field(default_factory=list)
+    #: Windows whose turns are held by others from now on.
+    supersedes: set[UUID] = field(default_factory=set)
+    #: Turns cognee's own path had stored: qa_id to hash.
+    foreign: dict[str, str] = field(default_factory=dict)
+    #: What the turns above are held as now, for those the ledger knows.
+    known: dict[str, HeldTurn] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.windows or self.supersedes or self.foreign)
+
+
+def is_complete(dataset_id: UUID) -> ColumnElement[bool]:
+    """cognee's own record that a document is in the dataset's graph."""
+    status = Data.pipeline_status[("cognify_pipeline", str(dataset_id))].as_string()
+    return and_(Data.dataset_id == dataset_id, status == DataItemStatus.DATA_ITEM_PROCESSING_COMPLETED.value)
+
+
+async def create_schema() -> None:
+    """Create the ledger's tables if they are missing.
+
+    Raises:
+        LedgerSchemaUnknown: they have a version this program does not know.
+    """
+    engine = get_relational_engine().engine
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        found = await connection.scalar(select(SchemaRow.version))
+        if found is None:
+            await connection.execute(insert(SchemaRow).values(version=VERSION))
+        elif found != VERSION:
+            raise LedgerSchemaUnknown(found=found, known=VERSION)
+
+
+async def session_in(target: Target, session_id: str) -> HeldSession:
+    """What the ledger holds of a session.
+
+    First brings it up to date with the dataset: windows seen complete for the first time are noted, and what
+    a deleted dataset held is pending again in the one made under its name.
+
+    Raises:
+        DatasetGone: the dataset was deleted.
+    """
+    async with get_relational_engine().get_async_session() as session:
+        generation = await _generation(session, target)
+        windows = await _windows(session, target, WindowRow.session_id == session_id)
+        stale = [row for row, _, _ in windows if row.dataset_generation != generation]
+        if stale or any(complete and not row.first_seen_complete_at for row, _, complete in windows):
+            await _catch_up(session, target, session_id, windows, generation)
+            await session.commit()
+            windows = await _windows(session, target, WindowRow.session_id == session_id)
+        await session.execute(
+            delete(TurnRow).where(
+                _of(TurnRow, target, session_id),
+                TurnRow.data_id.is_(None),
+                TurnRow.dataset_generation != generation,
+            )
+        )
+        turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
+        await session.commit()
+        return HeldSession(
+            windows={row.data_id: _held(row, written, complete) for row, written, complete in windows},
+            turns={row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id) for row in turns},
+        )
+
+
+async def windows_by_id(target: Target, data_ids: Iterable[UUID]) -> dict[UUID, HeldWindow]:
+    """Windows by their ids, with their text."""
+    found: dict[UUID, HeldWindow] = {}
+    async with get_relational_engine().get_async_session() as session:
+        for page in _pages(list(data_ids)):
+            for row, written, complete in await _windows(session, target, WindowRow.data_id.in_(page)):
+                found[row.data_id] = _held(row, written, complete)
+    return found
+
+
+async def successors(target: Target, data_id: UUID) -> dict[UUID, HeldWindow]:
+    """The windows that hold the turns of a superseded window now."""
+    async with get_relational_engine().get_async_session() as session:
+        rows = await _windows(session, target, WindowRow.replaces == data_id)
+    found: dict[UUID, HeldWindow] = {}
+    for row, written, complete in rows:
+        if row.state == State.SUPERSEDED:
+            found |= await successors(target, row.data_id)
+        else:
+            found[row.data_id] = _held(row, written, complete)
+    return found
+
+
+async def freeze(target: Target, session_id: str, changes: Changes) -> None:
+    """Write a plan down before anything of it is carried out.
+
+    Raises:
+        Conflict: another run planned one of the turns meanwhile; nothing of this plan was written.
+        DatasetGone: the dataset was deleted.
+    """
+    async with get_relational_engine().get_async_session() as session:
+        generation = await _generation(session, target)
+        try:
+            await _write(session, target, session_id, changes, generation)
+            await session.commit()
+        except IntegrityError:
+            await session.rollback()
+            raise Conflict from None
+
+
+async def note_complete(target: Target, data_ids: Sequence[UUID]) -> None:
+    """Remember that windows were seen in the dataset, so that one removed later is not written again."""
+    async with get_relational_engine().get_async_session() as session:
+        generation = await _generation(session, target)
+        for page in _pages(list(data_ids)):
+            await session.execute(
+                update(WindowRow)
+                .where(WindowRow.data_id.in_(page), WindowRow.first_seen_complete_at.is_(None))
+                .values(first_seen_complete_at=datetime.now(UTC), dataset_generation=generation, error_code=None)
+            )
+            await session.execute(
+                update(WindowRow)
+                .where(WindowRow.data_id.in_(page), WindowRow.state == State.QUARANTINED)
+                .values(state=State.PLANNED)
+            )
+        await session.commit()
+
+
+async def note_failure(data_id: UUID, *, error_code: str, quarantine: bool) -> None:
+    """Count a failed attempt; `quarantine` sets the window apart from every other run's work."""
+    values: dict[str, Any] = {"attempts": WindowRow.attempts + 1, "error_code": error_code}
+    if quarantine:
+        values["state"] = State.QUARANTINED
+    async with get_relational_engine().get_async_session() as session:
+        await session.execute(update(WindowRow).where(WindowRow.data_id == data_id).values(**values))
+        await session.commit()
+
+
+async def release(target: Target, session_id: str) -> int:
+    """Make the quarantined windows of a session pending again, attempts forgotten; returns how many."""
+    async with get_relational_engine().get_async_session() as session:
+        result = await session.execute(
+            update(WindowRow)
+            .where(_of(WindowRow, target, session_id), WindowRow.state == State.QUARANTINED)
+            .values(state=State.PLANNED, attempts=0, error_code=None)
+        )
+        await session.commit()
+        return int(result.rowcount)
+
+
+async def purge_texts(target: Target, *, older_than_days: float) -> int:
+    """Drop the frozen text of windows long in the dataset; returns how many. What is not there keeps its text."""
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
+    in_dataset = select(Data.id).where(Data.id == WindowRow.data_id, is_complete(target.dataset_id)).exists()
+    async with get_relational_engine().get_async_session() as session:
+        result = await session.execute(
+            update(WindowRow)
+            .where(
+                WindowRow.dataset_id == target.dataset_id,
+                WindowRow.text.is_not(None),
+                WindowRow.first_seen_complete_at < before,
+                in_dataset,
+            )
+            .values(text=None)
+            .execution_options(synchronize_session=False)
+        )
+        await session.commit()
+        return int(result.rowcount)
+
+
+async def _write(
+    session: AsyncSession, target: Target, session_id: str, changes: Changes, generation: str
+) -> None:
+    owner = {"dataset_id": target.dataset_id, "owner_id": target.user_id, "session_id": session_id}
+    if changes.supersedes:
+        result = await session.execute(
+            update(WindowRow)
+            .where(WindowRow.data_id.in_(changes.supersedes), WindowRow.state != State.SUPERSEDED)
+            .values(state=State.SUPERSEDED)
+        )
+        if result.rowcount != len(changes.supersedes):
+            raise Conflict
+    for window in changes.windows:
+        session.add(
+            WindowRow(
+                data_id=window.data_id,
+                **owner,
+                state=State.PLANNED,
+                text=window.document.text,
+                turns=[turn.model_dump(mode="json") for turn in window.document.turns],
+                node_set=list(window.node_set),
+                replaces=window.replaces,
+                dataset_generation=generation,
+            )
+        )
+    await session.flush()
+    held: list[tuple[str, str, UUID | None]] = [
+        (turn.qa_id, turn.hash, window.data_id) for window in changes.windows for turn in window.document.turns
+    ]
+    held += [(qa_id, digest, None) for qa_id, digest in changes.foreign.items()]
+    for qa_id, digest, data_id in held:
+        await _hold(session, owner, changes.known.get(qa_id), qa_id, digest, data_id, generation)
+
+
+async def _hold(
+    session: AsyncSession,
+    owner: dict[str, Any],
+    before: HeldTurn | None,
+    qa_id: str,
+    digest: str,
+    data_id: UUID | None,
+    generation: str,
+) -> None:
+    values = {"hash": digest, "data_id": data_id, "dataset_generation": generation}
+    if before is None:
+        await session.execute(insert(TurnRow).values(**owner, qa_id=qa_id, **values))
+        return
+    result = await session.execute(
+        update(TurnRow)
+        .filter_by(**owner, qa_id=qa_id, hash=before.hash, data_id=before.data_id)
+        .values(**values)
+    )
+    if result.rowcount != 1:
+        raise Conflict
+
+
+async def _catch_up(
+    session: AsyncSession,
+    target: Target,
+    session_id: str,
+    windows: Sequence[tuple[WindowRow, bool, bool]],
+    generation: str,
+) -> None:
+    for row, _written, complete in windows:
+        if complete and not row.first_seen_complete_at:
+            row.first_seen_complete_at = datetime.now(UTC)
+        elif row.dataset_generation != generation and not complete:
+            row.first_seen_complete_at = None
+            if row.text is None and row.state != State.SUPERSEDED:
+                # Nothing to write it from: what the cache still holds of it is planned anew.
+                await session.execute(delete(TurnRow).where(TurnRow.data_id == row.data_id))
+                await session.delete(row)
+                continue
+        row.dataset_generation = generation
+    await session.flush()
+
+
+async def _generation(session: AsyncSession, target: Target) -> str:
+    created_at = await session.scalar(select(Dataset.created_at).where(Dataset.id == target.dataset_id))
+    if created_at is None:
+        raise DatasetGone(dataset=target.dataset_name)
+    # Compared for equality only, never with a clock.
+    return str(created_at.replace(tzinfo=None).isoformat())
+
+
+async def _windows(
+    session: AsyncSession, target: Target, condition: ColumnElement[bool]
+) -> list[tuple[WindowRow, bool, bool]]:
+    """Rows of the ledger with (document exists, document is complete), oldest first."""
+    rows = await session.execute(
+        select(WindowRow, Data.id.is_not(None), is_complete(target.dataset_id))
+        .outerjoin(Data, and_(Data.id == WindowRow.data_id, Data.dataset_id == target.dataset_id))
+        .where(
+            WindowRow.dataset_id == target.dataset_id,
+            WindowRow.owner_id == target.user_id,
+            condition,
+        )
+        .order_by(WindowRow.created_at, WindowRow.data_id)
+        .execution_options(populate_existing=True)
+    )
+    return [(row, bool(written), bool(complete)) for row, written, complete in rows]
+
+
+def _held(row: WindowRow, written: bool, complete: bool) -> HeldWindow:
+    return HeldWindow(
+        data_id=row.data_id,
+        session_id=row.session_id,
+        state=row.state,
+        text=row.text,
+        turns=tuple(TurnRef.model_validate(turn) for turn in row.turns),
+        node_set=tuple(row.node_set),
+        replaces=row.replaces,
+        attempts=row.attempts,
+        error_code=row.error_code,
+        written=written,
+        complete=complete,
+        seen_complete=row.first_seen_complete_at is not None,
+    )
+
+
+def _of(table: type[WindowRow] | type[TurnRow], target: Target, session_id: str) -> ColumnElement[bool]:
+    return and_(
+        table.dataset_id == target.dataset_id,
+        table.owner_id == target.user_id,
+        table.session_id == session_id,
+    )
+
+
+def _pages(ids: list[UUID]) -> Iterable[list[UUID]]:
+    return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))

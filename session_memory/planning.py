@@ -1,0 +1,194 @@
+"""Decides, from what the cache and the ledger hold, which windows are to be frozen. No I/O."""
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from session_memory import document
+from session_memory.document import Turn
+from session_memory.ledger import Changes, HeldSession, HeldWindow, NewWindow
+from session_memory.ledger_schema import State
+from session_memory.models import SessionPlan, Target, Window
+from session_memory.session_cache import CachedSession, CachedTurn
+from session_memory.settings import Settings
+
+#: cognee's own name for the node set that persisted sessions get (`cognee.modules.improve.constants`).
+NODE_SET = "user_sessions_from_cache"
+
+
+def unknown_turns(cached: CachedSession, held: HeldSession) -> list[CachedTurn]:
+    """The cached turns that the ledger has not met."""
+    return [turn for turn in cached.turns if turn.qa_id not in held.turns]
+
+
+def plan(
+    target: Target,
+    cached: CachedSession,
+    held: HeldSession,
+    *,
+    foreign: set[str],
+    texts: dict[UUID, str],
+    settings: Settings,
+) -> Changes:
+    """What has to change in the ledger so that every cached turn is held by a window.
+
+    Args:
+        foreign: ids of unknown turns that cognee's own path has stored in the dataset.
+        texts: the documents of edited windows whose frozen text is purged.
+    """
+    changes = Changes(known=held.turns)
+    changes.foreign = {turn.qa_id: turn.hash for turn in unknown_turns(cached, held) if turn.qa_id in foreign}
+    node_set = (NODE_SET, *(name for name in cached.node_set if name != NODE_SET))
+
+    new = [turn for turn in unknown_turns(cached, held) if turn.qa_id not in foreign]
+    current = {turn.qa_id: turn for turn in cached.turns}
+    for window, edited in _edited_windows(cached, held):
+        if window is None or window.forgotten:
+            # Nothing else of that document is to come back with the edited turns.
+            new += edited
+            continue
+        changes.supersedes.add(window.data_id)
+        kept = texts.get(window.data_id) or window.text or ""
+        turns: list[Turn] = [
+            current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns)
+        ]
+        changes.windows += _windows(target, cached.session_id, turns, node_set, settings, replaces=window.data_id)
+    order = {turn.qa_id: position for position, turn in enumerate(cached.turns)}
+    new.sort(key=lambda turn: order[turn.qa_id])
+    changes.windows += _windows(target, cached.session_id, new, node_set, settings, replaces=None)
+    return changes
+
+
+def edited_and_purged(cached: CachedSession, held: HeldSession) -> list[UUID]:
+    """Windows with an edited turn whose frozen text is gone, so that it must be read from the dataset."""
+    return [
+        window.data_id
+        for window, _ in _edited_windows(cached, held)
+        if window is not None and window.text is None and not window.forgotten
+    ]
+
+
+def split(target: Target, window: HeldWindow) -> Changes:
+    """A refused window of several turns as windows of one turn each, so that only the poisoned one is set apart."""
+    changes = Changes(supersedes={window.data_id})
+    for turn in document.turns_of(window.text or "", window.turns):
+        changes.windows.append(
+            _window(target, window.session_id, [turn], window.node_set, replaces=window.data_id)
+        )
+    return changes
+
+
+def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings) -> SessionPlan:
+    """What is to be committed for a session whose plan is frozen."""
+    windows = []
+    waiting = 0
+    for window in held.windows.values():
+        again = window.state == State.QUARANTINED and window.attempts < settings.quarantine_attempts
+        if window.pending or again:
+            windows.append(
+                Window(
+                    data_id=window.data_id,
+                    session_id=window.session_id,
+                    turns=len(window.turns),
+                    replaces=window.replaces,
+                    quarantined=again,
+                )
+            )
+        elif window.state == State.QUARANTINED:
+            waiting += len(window.turns)
+    return SessionPlan(
+        session_id=cached.session_id,
+        cached_turns=len(cached.turns),
+        known=bool(cached.turns or held.windows or held.turns),
+        windows=tuple(windows),
+        leftovers=tuple(leftovers(held)),
+        foreign_turns=sum(turn.data_id is None for turn in held.turns.values()),
+        quarantined_turns=waiting,
+    )
+
+
+def is_settled(held: HeldSession, qa_id: str, digest: str) -> bool:
+    """Whether this very turn is in the dataset, or was removed from it on purpose."""
+    turn = held.turns.get(qa_id)
+    if turn is None or turn.hash != digest:
+        return False
+    if turn.data_id is None:
+        return True
+    window = held.windows.get(turn.data_id)
+    return window is not None and (window.complete or window.forgotten)
+
+
+def _edited_windows(
+    cached: CachedSession, held: HeldSession
+) -> Iterator[tuple[HeldWindow | None, list[CachedTurn]]]:
+    edited: dict[UUID | None, list[CachedTurn]] = {}
+    for turn in cached.turns:
+        before = held.turns.get(turn.qa_id)
+        if before is not None and before.hash != turn.hash:
+            edited.setdefault(before.data_id, []).append(turn)
+    for data_id, turns in edited.items():
+        yield (held.windows.get(data_id) if data_id else None), turns
+
+
+def leftovers(held: HeldSession) -> Iterator[UUID]:
+    """Superseded documents still in the dataset that nothing needs any more."""
+    for window in held.windows.values():
+        if window.state == State.SUPERSEDED and window.written:
+            successors = _successors(held, window)
+            if not window.complete or (successors and all(_is_decided(held, other) for other in successors)):
+                yield window.data_id
+
+
+def _is_decided(held: HeldSession, window: HeldWindow) -> bool:
+    """Whether the turns of a window are in the dataset or set apart, themselves or through what replaced it."""
+    if window.state == State.SUPERSEDED and not window.complete:
+        successors = _successors(held, window)
+        return bool(successors) and all(_is_decided(held, other) for other in successors)
+    return not window.pending
+
+
+def _successors(held: HeldSession, window: HeldWindow) -> list[HeldWindow]:
+    return [other for other in held.windows.values() if other.replaces == window.data_id]
+
+
+def _windows(
+    target: Target,
+    session_id: str,
+    turns: list[Turn] | list[CachedTurn],
+    node_set: tuple[str, ...],
+    settings: Settings,
+    *,
+    replaces: UUID | None,
+) -> list[NewWindow]:
+    return [_window(target, session_id, run, node_set, replaces=replaces) for run in _cut(turns, settings)]
+
+
+def _window(
+    target: Target, session_id: str, turns: list[Turn], node_set: tuple[str, ...], *, replaces: UUID | None
+) -> NewWindow:
+    return NewWindow(
+        data_id=document.data_id(
+            dataset_id=target.dataset_id,
+            owner_id=target.user_id,
+            session_id=session_id,
+            turns=[(turn.qa_id, turn.hash) for turn in turns],
+            replaces=replaces,
+        ),
+        document=document.render(session_id, turns),
+        node_set=node_set,
+        replaces=replaces,
+    )
+
+
+def _cut(turns: Iterable[Turn], settings: Settings) -> Iterator[list[Turn]]:
+    """Turns in runs that respect both caps; a turn longer than the cap is a run of its own."""
+    run: list[Turn] = []
+    characters = 0
+    for turn in turns:
+        full = len(run) >= settings.turns_per_window or characters + len(turn.text) > settings.characters_per_window
+        if run and full:
+            yield run
+            run, characters = [], 0
+        run.append(turn)
+        characters += len(turn.text)
+    if run:
+        yield run

@@ -1,0 +1,167 @@
+"""What a run did, session by session, for people, for machines and for Prefect's page."""
+
+from collections import Counter
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from session_memory.errors import SessionsNotPersisted
+from session_memory.models import Outcome
+
+_ORDER = [Outcome.FAILED, Outcome.QUARANTINED, Outcome.NOT_FOUND, Outcome.PERSISTED, Outcome.NOTHING_NEW]
+_WORDS = {
+    Outcome.PERSISTED: "persisted",
+    Outcome.NOTHING_NEW: "nothing new",
+    Outcome.NOT_FOUND: "not found",
+    Outcome.QUARANTINED: "quarantined",
+    Outcome.FAILED: "failed",
+    Outcome.SUBMITTED: "submitted",
+}
+_SHOWN = 200
+
+
+class SessionReport(BaseModel):
+    """One session of a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    outcome: Outcome
+    #: Turns in the cache when the run read it.
+    turns_cached: int = 0
+    #: Turns this run put into the graph.
+    turns_persisted: int = 0
+    #: Turns still to be put there.
+    turns_pending: int = 0
+    #: Turns the LLM refused, in this run or before.
+    turns_quarantined: int = 0
+    #: Turns that cognee's own path had put there.
+    turns_foreign: int = 0
+    #: Whether a turn was refused in this run for the first time.
+    newly_quarantined: bool = False
+    nodes: int = 0
+    edges: int = 0
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether somebody should look: it makes the run fail."""
+        return self.outcome in {Outcome.FAILED, Outcome.NOT_FOUND} or self.newly_quarantined
+
+
+class PersistReport(BaseModel):
+    """What a run of `persist-sessions` did. Its numbers are read from the dataset after the last write."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run_id: str | None = None
+    user: str
+    user_id: UUID | None = None
+    dataset: str
+    dataset_id: UUID | None = None
+    sessions: tuple[SessionReport, ...] = ()
+    llm_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    #: The model that answered, as litellm names it.
+    model: str | None = None
+    #: Whether that was the packaged rules, because no LLM is configured.
+    local_model: bool = False
+    seconds: float = 0.0
+    #: What to know besides the sessions, e.g. that none were named.
+    note: str | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions by outcome, for those outcomes that occurred."""
+        found = Counter(session.outcome for session in self.sessions)
+        return {outcome.value: found[outcome] for outcome in _ORDER if found[outcome]}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def turns_persisted(self) -> int:
+        """Turns this run put into the graph."""
+        return sum(session.turns_persisted for session in self.sessions)
+
+    @property
+    def failed_sessions(self) -> list[SessionReport]:
+        """The sessions somebody should look at."""
+        return [session for session in self.sessions if session.needs_attention]
+
+    def summary(self) -> str:
+        """One line of counts."""
+        if not self.sessions:
+            return self.note or "no sessions"
+        outcomes = ", ".join(f"{count} {_WORDS[Outcome(outcome)]}" for outcome, count in self.counts.items())
+        nodes = sum(session.nodes for session in self.sessions)
+        edges = sum(session.edges for session in self.sessions)
+        return (
+            f"{len(self.sessions)} {_plural('session', len(self.sessions))}: {outcomes}; "
+            f"{self.turns_persisted} {_plural('turn', self.turns_persisted)}, {nodes} nodes, {edges} edges, "
+            f"{self.llm_calls} LLM {_plural('call', self.llm_calls)}, {self.seconds:.1f} s"
+        )
+
+    def asstr(self) -> str:
+        """The report for a terminal: a line a session, what to do about failures, the counts last."""
+        lines = [f"{session.session_id}: {_line(session)}" for session in _sorted(self.sessions)[:_SHOWN]]
+        lines += _cut_note(self.sessions)
+        if self.local_model:
+            lines.append("No LLM is configured: the packaged rules read the text. Set LLM_API_KEY for a better graph.")
+        return "\n".join([*lines, self.summary()])
+
+    def to_markdown(self) -> str:
+        """The report for Prefect's page of a run."""
+        head = [f"# {self.dataset}", "", self.summary(), ""]
+        failures = [f"- `{_cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
+        if failures:
+            head += ["## What to do", "", *failures[:_SHOWN], ""]
+        if not self.sessions:
+            return "\n".join(head)
+        table = [
+            "| session | outcome | turns stored now | pending | quarantined | nodes | edges |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+            *(
+                f"| `{_cell(s.session_id)}` | {_WORDS[s.outcome]} | {s.turns_persisted} | {s.turns_pending} "
+                f"| {s.turns_quarantined} | {s.nodes} | {s.edges} |"
+                for s in _sorted(self.sessions)[:_SHOWN]
+            ),
+        ]
+        return "\n".join([*head, *table, *_cut_note(self.sessions)])
+
+    def raise_on_failure(self) -> None:
+        """Raises SessionsNotPersisted, carrying this report, when a session needs attention."""
+        if self.failed_sessions:
+            raise SessionsNotPersisted(self.summary(), self)
+
+
+def _line(session: SessionReport) -> str:
+    words = [_WORDS[session.outcome]]
+    if session.turns_persisted:
+        words.append(f"{session.turns_persisted} {_plural('turn', session.turns_persisted)}")
+    if session.turns_foreign:
+        words.append(f"{session.turns_foreign} stored by cognee itself")
+    if session.turns_quarantined:
+        words.append(f"{session.turns_quarantined} quarantined")
+    if session.turns_pending:
+        words.append(f"{session.turns_pending} pending")
+    line = ", ".join(dict.fromkeys(words))
+    return f"{line}. {session.error}" if session.error else line
+
+
+def _sorted(sessions: tuple[SessionReport, ...]) -> list[SessionReport]:
+    return sorted(sessions, key=lambda session: _ORDER.index(session.outcome))
+
+
+def _cut_note(sessions: tuple[SessionReport, ...]) -> list[str]:
+    left = len(sessions) - _SHOWN
+    return [f"and {left} more; `--json` lists them all"] if left > 0 else []
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("`", "'").replace("\n", " ")
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

@@ -1,0 +1,89 @@
+"""What an operator can set, from the environment (``SESSION_MEMORY_…``) or ``.env``."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_FILE = ".env"
+
+
+class Settings(BaseSettings):
+    """Every key, with its default; `.env.example` lists them for copying."""
+
+    model_config = SettingsConfigDict(env_prefix="SESSION_MEMORY_", extra="ignore", frozen=True)
+
+    #: Where everything embedded lives (databases, documents, locks) when cognee's own
+    #: `SYSTEM_ROOT_DIRECTORY` and `DATA_ROOT_DIRECTORY` are not set.
+    state_dir: Path = Path("~/.session-memory")
+
+    #: `auto`: use the models of the extra `local` when no LLM is configured. `off`: never.
+    local_models: Literal["auto", "off"] = "auto"
+
+    #: Create a dataset that does not exist instead of refusing its name.
+    create_dataset: bool = False
+
+    #: A window (one document of the graph) holds at most so many turns of one session…
+    turns_per_window: PositiveInt = 20
+
+    #: …and so many characters, except that a longer turn is a window of its own.
+    characters_per_window: PositiveInt = 12_000
+
+    #: Windows committed together under one hold of the dataset lock. cognee runs at most 20 at once.
+    windows_per_group: int = Field(default=20, ge=1, le=20)
+
+    #: Seconds to wait for another writer of the same dataset before giving up.
+    lock_wait_seconds: float = Field(default=600.0, ge=0)
+
+    #: Seconds for which cognee goes on repeating one failing LLM call (its own floor is 240).
+    llm_retry_seconds: float = Field(default=240.0, ge=0)
+
+    #: Seconds one try of `cognify_session` may take, beyond the LLM's own retries.
+    cognify_grace_seconds: float = Field(default=360.0, gt=0)
+
+    #: Times a failing window is retried within a run, for errors worth retrying.
+    task_retries: int = Field(default=3, ge=0)
+
+    #: Seconds before the first of those retries; each later one waits twice as long.
+    retry_delay_seconds: float = Field(default=2.0, gt=0)
+
+    #: Runs that try a quarantined window again on their own; after that only `session-memory retry` does.
+    quarantine_attempts: PositiveInt = 3
+
+    #: Days after which the ledger forgets the text of a window that is in the graph.
+    text_retention_days: float = Field(default=7.0, ge=0)
+
+    @property
+    def cognify_timeout_seconds(self) -> float:
+        """Seconds a `cognify_session` try may take: above the LLM's own budget for its two calls, whatever that is."""
+        return 2 * self.llm_retry_seconds + self.cognify_grace_seconds
+
+    @property
+    def state_path(self) -> Path:
+        """`state_dir`, absolute."""
+        return self.state_dir.expanduser().absolute()
+
+
+def load_env_file() -> None:
+    """Put `.env` of the working directory into the environment, under what is already set there.
+
+    The environment wins, as for Prefect. cognee by itself would let the file win, and search parent folders.
+    """
+    for key, value in dotenv_values(ENV_FILE).items():
+        if value is not None:
+            os.environ.setdefault(key, value)
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        pydantic.ValidationError: a value has the wrong type or is out of bounds; it names the key.
+    """
+    load_env_file()
+    return Settings()

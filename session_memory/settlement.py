@@ -1,0 +1,119 @@
+"""After the last write: what the dataset really holds of each session, and telling cognee's own path."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from session_memory import fault_points, ledger, planning, session_cache
+from session_memory.errors import DatasetGone, SessionMemoryError
+from session_memory.ledger import HeldSession, HeldWindow
+from session_memory.ledger_schema import State
+from session_memory.models import Extraction, Outcome, Receipt, SessionPlan, Target
+from session_memory.report import SessionReport
+from session_memory.settings import Settings
+
+_NOT_FOUND = (
+    "Neither the cache nor the ledger knows it: check the id and the user; a session expires from the cache "
+    "a week after its last turn."
+)
+
+
+async def settle(
+    target: Target,
+    extraction: Extraction,
+    *,
+    receipts: Sequence[Receipt],
+    errors: dict[UUID, SessionMemoryError],
+    stopped: SessionMemoryError | None,
+    settings: Settings,
+) -> list[SessionReport]:
+    """Report every session from what the dataset holds now, whatever the receipts say.
+
+    Args:
+        receipts: of the windows committed in this run; only their counts of nodes and edges are used.
+        errors: why a window was not committed.
+        stopped: why the run did not get to the rest.
+    """
+    own = await session_cache.datasets_of(target.user_id, [plan.session_id for plan in extraction.sessions])
+    reports = []
+    for plan in extraction.sessions:
+        try:
+            held = await ledger.session_in(target, plan.session_id)
+        except DatasetGone as gone:
+            held, stopped = HeldSession(windows={}, turns={}), gone
+        reports.append(_report(plan, held, receipts, errors, stopped))
+        if plan.windows and own.get(plan.session_id) == target.dataset_id:
+            await _tell_cognee(target, plan.session_id, held)
+    await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
+    await fault_points.reach("settled")
+    return reports
+
+
+async def _tell_cognee(target: Target, session_id: str, held: HeldSession) -> None:
+    """Advance cognee's watermark over the longest run of turns, from the first, that are in the dataset."""
+    cached = await session_cache.read(target.user_id, session_id)
+    settled = 0
+    for turn in cached.turns:
+        if not planning.is_settled(held, turn.qa_id, turn.hash):
+            break
+        settled += 1
+    await session_cache.advance_watermark(target.user_id, cached, settled)
+
+
+def _report(
+    plan: SessionPlan,
+    held: HeldSession,
+    receipts: Sequence[Receipt],
+    errors: dict[UUID, SessionMemoryError],
+    stopped: SessionMemoryError | None,
+) -> SessionReport:
+    parts = [part for window in plan.windows for part in _parts(held, window.data_id)]
+    persisted = sum(len(part.turns) for part in parts if part.complete)
+    refused = [part for part in parts if part.state == State.QUARANTINED and not part.complete]
+    lost = [window for window in plan.windows if not _parts(held, window.data_id)]
+    pending = sum(len(part.turns) for part in parts if part.pending) + sum(window.turns for window in lost)
+    again = {window.data_id for window in plan.windows if window.quarantined}
+    newly = any(part.data_id not in again for part in refused)
+    error = next((errors[window.data_id] for window in plan.windows if window.data_id in errors), None)
+    if pending and stopped:
+        error = stopped
+    outcome = _outcome(plan, persisted=persisted, pending=pending, newly=newly)
+    mine = [receipt for receipt in receipts if receipt.session_id == plan.session_id]
+    return SessionReport(
+        session_id=plan.session_id,
+        outcome=outcome,
+        turns_cached=plan.cached_turns,
+        turns_persisted=persisted,
+        turns_pending=pending,
+        turns_quarantined=plan.quarantined_turns + sum(len(part.turns) for part in refused),
+        turns_foreign=plan.foreign_turns,
+        newly_quarantined=newly,
+        nodes=sum(receipt.nodes for receipt in mine),
+        edges=sum(receipt.edges for receipt in mine),
+        error_code=plan.error_code or (error.code if error else None),
+        error=plan.error or (str(error) if error else None) or (_NOT_FOUND if outcome is Outcome.NOT_FOUND else None),
+    )
+
+
+def _outcome(plan: SessionPlan, *, persisted: int, pending: int, newly: bool) -> Outcome:
+    if plan.error or pending:
+        return Outcome.FAILED
+    if not plan.known:
+        return Outcome.NOT_FOUND
+    if newly:
+        return Outcome.QUARANTINED
+    return Outcome.PERSISTED if persisted else Outcome.NOTHING_NEW
+
+
+def _parts(held: HeldSession, data_id: UUID) -> Iterable[HeldWindow]:
+    """The windows that hold a planned window's turns now: itself, or what it was split or edited into."""
+    window = held.windows.get(data_id)
+    if window is None:
+        return []
+    if window.state != State.SUPERSEDED or window.complete:
+        return [window]
+    return [
+        part
+        for other in held.windows.values()
+        if other.replaces == data_id
+        for part in _parts(held, other.data_id)
+    ]

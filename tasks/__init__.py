@@ -1,0 +1,1 @@
+"""The tasks: one a file, its retry, cache and timeout policy around one plain function."""
