@@ -64,9 +64,9 @@ async def _start(settings: Settings) -> Runtime:
     llm = importlib.import_module("session_memory.llm")
     llm.bound_retries(settings.llm_retry_seconds)
     llm.count_calls()
-    await importlib.import_module("cognee.modules.engine.operations.setup").setup()
     # Its migration scripts print, and standard output is ours (`--json`).
     with redirect_stdout(io.StringIO()):
+        await importlib.import_module("cognee.modules.engine.operations.setup").setup()
         await importlib.import_module("cognee.modules.migrations.startup").run_migrations()
     await importlib.import_module("session_memory.ledger").create_schema()
     config = importlib.import_module("cognee.infrastructure.llm.config").get_llm_config()

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from session_memory.report import PersistReport
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1)
+@task(task_run_name="publish report", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1)
 async def publish_report(report: PersistReport) -> None:
     """Write the report as a markdown artifact and its counts to the log."""
     await acreate_markdown_artifact(

@@ -17,11 +17,8 @@ MODEL = "local/rules"
 # cognee's completion prompt (`graph_context_for_question.txt`): a question and a context, each in backticks.
 _PROMPT = re.compile(r"The question is:\s*`(?P<question>.*?)`\s.*?:\s*`(?P<context>.*)`\s*$", re.DOTALL)
 
-# In that context, what a node says and what an edge says (`modules/graph/utils/resolve_edges_to_text.py`).
-_STATEMENTS = re.compile(
-    r"__node_content_start__\n(?P<node>[\s\S]*?)\n__node_content_end__|^.+ --\[.*\]--> .*?  \((?P<edge>.*)\)$",
-    re.MULTILINE,
-)
+# In that context, what a node holds (`modules/graph/utils/resolve_edges_to_text.py`).
+_NODE = re.compile(r"__node_content_start__\n(.*?)\n__node_content_end__", re.DOTALL)
 
 Schema = dict[str, Any]
 
@@ -76,8 +73,7 @@ def _respond(text: str, schema: Schema | None) -> str:
         prompt = _PROMPT.search(text)
         if prompt is None:
             return rules.summary(text)
-        found = [match["node"] or match["edge"] for match in _STATEMENTS.finditer(prompt["context"])]
-        return rules.answer(prompt["question"], found or [prompt["context"]])
+        return rules.answer(prompt["question"], _NODE.findall(prompt["context"]) or [prompt["context"]])
     fill = _FILLED.get(schema.get("title", ""), _neutral)
     return json.dumps(fill(text, schema), ensure_ascii=False)
 

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc, Span, Token
 
-# Lines a session document is framed with; they are structure, not something anybody said.
-_FRAME = re.compile(r"^(?:Session ID:.*|Time:.*|Question:\s*|Answer:\s*)", re.MULTILINE)
+# What session documents and summaries are framed with: structure, not something anybody said.
+_FRAME = re.compile(
+    r"^(?:Session ID:.*|Time:.*|Question:\s*|Answer:\s*"
+    r"|This chunk is about:.*|Facts:\s*|- )",
+    re.MULTILINE,
+)
 _SUBJECTS = {"nsubj", "nsubjpass"}
 _OBJECTS = {"dobj", "attr", "oprd", "dative"}
 _TYPES = {

@@ -1,0 +1,121 @@
+"""The command `session-memory`."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from session_memory.errors import SessionMemoryError, SessionsNotPersisted
+
+if TYPE_CHECKING:
+    from session_memory.report import PersistReport
+
+DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Put the conversations of cognee agents into their knowledge graph, each turn exactly once.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Sessions = Annotated[list[str], typer.Argument(metavar="SESSION...", help="Session ids, as the agent named them.")]
+Session = Annotated[str, typer.Argument(metavar="SESSION", help="A session id, as the agent named it.")]
+User = Annotated[
+    str | None, typer.Option(help="Whose sessions: an e-mail or a UUID.", show_default="cognee's default user")
+]
+Dataset = Annotated[str, typer.Option(help="Where to: the name of one of the user's datasets, or a UUID.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@app.command()
+def persist(sessions: Sessions, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
+    """Put named sessions into the knowledge graph."""
+    _run(lambda: _persist(user, sessions, dataset), as_json=as_json, doing="Persisting")
+
+
+@app.command()
+def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
+    """Try the quarantined turns of a session again."""
+    _run(lambda: _retry(user, session, dataset), as_json=as_json, doing="Trying again")
+
+
+@app.command()
+def demo() -> None:
+    """Tell the whole story on this machine, with no key and no network."""
+    _quiet()
+    from deployments.demo import tell
+
+    raise typer.Exit(tell(out))
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    app()
+    raise SystemExit(DONE)
+
+
+async def _persist(user: str | None, session_ids: list[str], dataset: str) -> "PersistReport":
+    from flows.persist_sessions import persist_sessions
+
+    return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset)
+
+
+async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistReport":
+    from session_memory import runtime
+
+    await runtime.start()
+    from session_memory.quarantine import release
+
+    await release(user, session_id, dataset)
+    return await _persist(user, [session_id], dataset)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, "PersistReport"]], *, as_json: bool, doing: str) -> NoReturn:
+    """Run `work`, print its report or its error, and leave with the exit code that says which."""
+    _quiet()
+    from prefect.exceptions import ParameterTypeError
+
+    try:
+        with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
+            report = asyncio.run(work())
+        code = DONE
+    except SessionsNotPersisted as error:
+        if error.report is None:
+            raise
+        report, code = error.report, _exit_code(error.report)
+    except SessionMemoryError as error:
+        _fail(error.code, str(error), FAILED, as_json=as_json)
+    except ParameterTypeError as error:
+        _fail("usage", str(error), USAGE, as_json=as_json)
+    if as_json:
+        print(report.model_dump_json())  # noqa: T201 - the answer, not a log
+    else:
+        out.print(report.asstr(), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _exit_code(report: "PersistReport") -> int:
+    return FAILED if len(report.failed_sessions) == len(report.sessions) else PARTLY
+
+
+def _fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": {"code": code, "message": message}}))  # noqa: T201 - the answer
+    else:
+        err.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(exit_code)
+
+
+def _quiet() -> None:
+    # Before Prefect is imported: what a run did is in its report and on Prefect's page.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
