@@ -61,9 +61,6 @@ def _move_in() -> None:
         CACHE_ROOT_DIRECTORY=str(state / "cache"),
         PREFECT_HOME=str(state / "prefect"),
         PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
-        # Nothing leaves the machine, Prefect's usage statistics neither.
-        PREFECT_SERVER_ANALYTICS_ENABLED="false",
-        DO_NOT_TRACK="1",
     )
     for key in _NOT_EMBEDDED:
         os.environ.pop(key, None)

@@ -41,7 +41,8 @@ async def settle(
         except DatasetGone as gone:
             held, stopped = HeldSession(windows={}, turns={}), gone
         reports.append(_report(plan, held, receipts, errors, stopped))
-        if plan.windows and own.get(plan.session_id) == target.dataset_id:
+        # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
+        if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
             await _tell_cognee(target, plan.session_id, held)
     await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
     await fault_points.reach("settled")

@@ -80,13 +80,16 @@ def _respond(text: str, schema: Schema | None) -> str:
 
 def _knowledge_graph(text: str, schema: Schema) -> dict[str, Any]:
     doc = rules.parse(text)
-    nodes = rules.entities(doc)
     relations = rules.triples(doc)
+    entities = {entity.name: entity for entity in rules.entities(doc)}
     for relation in relations:
-        nodes.setdefault(relation.subject, "Concept")
-        nodes.setdefault(relation.object, "Concept")
+        for name in (relation.subject, relation.object):
+            entities.setdefault(name, rules.Entity(name=name, kind="Concept", sentence=relation.sentence))
     return {
-        "nodes": [{"id": name, "name": name, "type": kind, "description": name} for name, kind in nodes.items()],
+        "nodes": [
+            {"id": entity.name, "name": entity.name, "type": entity.kind, "description": entity.sentence}
+            for entity in entities.values()
+        ],
         "edges": [
             {
                 "source_node_id": relation.subject,

@@ -37,6 +37,15 @@ _MAX_WORDS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
+class Entity:
+    """Something a text names, and the first sentence that does."""
+
+    name: str
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Triple:
     """One relation a sentence states, in the sentence's own words."""
 
@@ -61,16 +70,16 @@ def parse(text: str) -> "Doc":
     return _language()(re.sub(r"[ \t]+", " ", _FRAME.sub("", text)).strip())
 
 
-def entities(doc: "Doc") -> dict[str, str]:
-    """Name to type, for everything the text names: named entities, then noun chunks worth a node."""
-    found: dict[str, str] = {}
-    for entity in doc.ents:
-        if entity.label_ in _TYPES:
-            found.setdefault(_name(entity), _TYPES[entity.label_])
-    for chunk in doc.noun_chunks:
-        if chunk.root.pos_ in {"NOUN", "PROPN"}:
-            found.setdefault(_name(chunk), "Concept")
-    return {name: kind for name, kind in found.items() if name}
+def entities(doc: "Doc") -> list[Entity]:
+    """Everything the text names, once each: named entities, then noun chunks worth a node."""
+    named = [(entity, _TYPES[entity.label_]) for entity in doc.ents if entity.label_ in _TYPES]
+    named += [(chunk, "Concept") for chunk in doc.noun_chunks if chunk.root.pos_ in {"NOUN", "PROPN"}]
+    found: dict[str, Entity] = {}
+    for span, kind in named:
+        name = _name(span)
+        if name:
+            found.setdefault(name, Entity(name=name, kind=kind, sentence=_line(span.sent)))
+    return list(found.values())
 
 
 def triples(doc: "Doc") -> list[Triple]:
@@ -95,7 +104,7 @@ def _verb_triples(verb: "Token", sentence: "Span") -> list[Triple]:
         if child.dep_ == "pobj"
     ]
     return [
-        Triple(subject=_phrase(subject), relation=relation, object=_phrase(target), sentence=sentence.text.strip())
+        Triple(subject=_phrase(subject), relation=relation, object=_phrase(target), sentence=_line(sentence))
         for subject in subjects
         for relation, target in objects
         if subject.pos_ != "PRON" and target.pos_ != "PRON" and _phrase(subject) and _phrase(target)
@@ -117,16 +126,20 @@ def _name(span: "Span") -> str:
     return " ".join(token.text for token in words[:_MAX_WORDS])
 
 
+def _line(span: "Span") -> str:
+    return " ".join(span.text.split())
+
+
 def sentences(text: str) -> list[str]:
     """The sentences of a text, one space between words."""
-    return [" ".join(sentence.text.split()) for sentence in parse(text).sents if sentence.text.strip()]
+    return [_line(sentence) for sentence in parse(text).sents if sentence.text.strip()]
 
 
 def summary(text: str) -> str:
     """What the text is about, then its sentences as bullets: the form cognee asks an LLM for."""
     doc = parse(text)
-    about = ", ".join(list(entities(doc))[:8]) or "a conversation"
-    facts = "\n".join(f"- {' '.join(sentence.text.split())}" for sentence in list(doc.sents)[:12])
+    about = ", ".join(entity.name for entity in entities(doc)[:8]) or "a conversation"
+    facts = "\n".join(f"- {_line(sentence)}" for sentence in list(doc.sents)[:12])
     return f"This chunk is about: {about}\n\nFacts:\n{facts}"
 
 

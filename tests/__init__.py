@@ -1,0 +1,1 @@
+"""The tests mirror the folders; real cognee, real Prefect; the LLM is the only double."""

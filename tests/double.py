@@ -1,0 +1,129 @@
+"""The LLM double: a litellm provider, like any other, that answers at once and can be told to fail."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import litellm
+from litellm import CustomLLM, ModelResponse
+
+PROVIDER = "double"
+MODEL = "double/llm"
+
+#: Set for another process: a text to refuse, and a file that gets a line for every call.
+REFUSE_VARIABLE = "DOUBLE_REFUSE"
+LOG_VARIABLE = "DOUBLE_LOG"
+LATENCY_VARIABLE = "DOUBLE_LATENCY"
+
+ENVIRONMENT = {"LLM_PROVIDER": "custom", "LLM_MODEL": MODEL, "LLM_API_KEY": "double"}
+
+
+@dataclass
+class Double(CustomLLM):
+    """Answers with the words of the text that are in capitals; every call is kept."""
+
+    #: (schema title, text) of every call, the failing too.
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    #: What a text that contains a marker raises.
+    failures: dict[str, Callable[[], Exception]] = field(default_factory=dict)
+    latency: float = 0.0
+    #: While it is not set, no call returns.
+    gate: asyncio.Event | None = None
+    in_flight: int = 0
+
+    def reset(self) -> None:
+        self.calls.clear()
+        self.failures.clear()
+        self.latency = float(os.environ.get(LATENCY_VARIABLE, 0))
+        self.gate = None
+
+    def fail(self, marker: str, error: Callable[[], Exception]) -> None:
+        """Raise `error()` for every text that contains `marker`."""
+        self.failures[marker] = error
+
+    def refuse(self, marker: str) -> None:
+        """Refuse every text that contains `marker`, as a content filter does."""
+        self.fail(marker, refused)
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        text = kwargs["messages"][-1]["content"]
+        schema = ((kwargs["optional_params"] or {}).get("response_format") or {}).get("json_schema", {})
+        title = schema.get("name", "")
+        self.calls.append((title, text))
+        if log := os.environ.get(LOG_VARIABLE):
+            with Path(log).open("a") as file:
+                file.write(f"{title}\n")
+        for marker, error in self.failures.items():
+            if marker in text:
+                raise error()
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(self.latency)
+        response: ModelResponse = kwargs["model_response"]
+        response.choices[0].message.content = _answer(title, text)
+        response.usage = litellm.Usage(prompt_tokens=10, completion_tokens=5, total_tokens=15)
+        return response
+
+
+double = Double()
+
+
+def install() -> Double:
+    """Register the double with litellm; in another process, armed as the environment says."""
+    if not any(entry["provider"] == PROVIDER for entry in litellm.custom_provider_map):
+        litellm.custom_provider_map.append({"provider": PROVIDER, "custom_handler": double})
+        litellm.register_model(
+            {
+                MODEL: {
+                    "litellm_provider": PROVIDER,
+                    "mode": "chat",
+                    "max_tokens": 16_384,
+                    "max_input_tokens": 16_384,
+                    "supports_response_schema": True,
+                }
+            }
+        )
+    double.reset()
+    if marker := os.environ.get(REFUSE_VARIABLE):
+        double.refuse(marker)
+    return double
+
+
+def refused() -> Exception:
+    """A provider's content filter."""
+    return litellm.ContentPolicyViolationError("the text is refused", MODEL, PROVIDER)
+
+
+def key_refused() -> Exception:
+    """A provider that does not know the key."""
+    return litellm.AuthenticationError("bad key", PROVIDER, MODEL)
+
+
+def quota_spent() -> Exception:
+    """A provider whose budget is spent."""
+    return litellm.RateLimitError("insufficient_quota", PROVIDER, MODEL)
+
+
+def broken() -> Exception:
+    """A provider that is down."""
+    return litellm.InternalServerError("boom", PROVIDER, MODEL)
+
+
+def _answer(title: str, text: str) -> str:
+    words = list(dict.fromkeys(word.strip(".,?!:") for word in text.split() if word[:1].isupper()))[:12]
+    if title == "KnowledgeGraph":
+        nodes = [{"id": word, "name": word, "type": "Thing", "description": word} for word in words]
+        edges = [
+            {"source_node_id": left, "target_node_id": right, "relationship_name": "beside"}
+            for left, right in zip(words, words[1:], strict=False)
+        ]
+        return json.dumps({"nodes": nodes, "edges": edges})
+    if title == "SummarizedContent":
+        return json.dumps({"summary": " ".join(words), "description": ""})
+    if title == "SessionTurnAnalysis":
+        return json.dumps({"query_to_answer": None, "response_to_user": None})
+    return "An answer."

@@ -1,0 +1,1 @@
+"""What production does to a run: killed, cancelled, poisoned, raced."""

@@ -1,0 +1,23 @@
+"""Runs the flow as a test needs it."""
+
+from session_memory.errors import SessionsNotPersisted
+from session_memory.models import Outcome
+from session_memory.report import PersistReport
+
+
+async def persist(world, *session_ids: str, user: str | None = None, dataset: str | None = None) -> PersistReport:
+    """Run the flow; its report, whether the run failed or not."""
+    from flows.persist_sessions import persist_sessions
+
+    try:
+        return await persist_sessions(
+            user=user or world.user.email, session_ids=list(session_ids), dataset=dataset or str(world.dataset.id)
+        )
+    except SessionsNotPersisted as error:
+        assert error.report is not None
+        return error.report
+
+
+def outcomes(report: PersistReport) -> dict[str, Outcome]:
+    """Session id to outcome."""
+    return {session.session_id: session.outcome for session in report.sessions}
