@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -168,10 +168,7 @@ class Commits:
             if error is None:
                 continue
             if isinstance(error, DocumentRefused) and len(window.turns) > 1:
-                changes = planning.split(self._target, window)
-                await ledger.freeze(self._target, window.session_id, changes)
-                held = await ledger.windows_by_id(self._target, [part.data_id for part in changes.windows])
-                parts += held.values()
+                parts += await self._split(window)
                 continue
             failed[window.data_id] = error
             if isinstance(error, _STOPPING):
@@ -181,6 +178,14 @@ class Commits:
                 window.data_id, error_code=error.code, quarantine=isinstance(error, DocumentRefused)
             )
         return [] if self.stopped else parts
+
+    async def _split(self, window: HeldWindow) -> list[HeldWindow]:
+        changes = planning.split(self._target, window)
+        with suppress(ledger.Conflict):
+            # A conflict: a turn of it was edited meanwhile, and the run that met the edit holds them all now.
+            await ledger.freeze(self._target, window.session_id, changes)
+        held = await ledger.windows_by_id(self._target, [part.data_id for part in changes.windows])
+        return list(held.values())
 
     async def _pending(self, data_id: UUID) -> list[HeldWindow]:
         """The window, or those that hold its turns now."""

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from session_memory import document
 from session_memory.document import Turn
-from session_memory.ledger import Changes, HeldSession, HeldWindow, NewWindow
+from session_memory.ledger import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
 from session_memory.ledger_schema import State
 from session_memory.models import SessionPlan, Target, Window
 from session_memory.session_cache import CachedSession, CachedTurn
@@ -69,7 +69,8 @@ def edited_and_purged(cached: CachedSession, held: HeldSession) -> list[UUID]:
 
 def split(target: Target, window: HeldWindow) -> Changes:
     """A refused window of several turns as windows of one turn each, so that only the poisoned one is set apart."""
-    changes = Changes(supersedes={window.data_id})
+    held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
+    changes = Changes(supersedes={window.data_id}, known=held)
     for turn in document.turns_of(window.text or "", window.turns):
         changes.windows.append(
             _window(target, window.session_id, [turn], window.node_set, replaces=window.data_id)

@@ -56,11 +56,21 @@ async def start() -> Runtime:
     return _runtime
 
 
-async def _start(settings: Settings) -> Runtime:
-    local = prepare_environment(settings)
+def load(settings: Settings) -> ModuleType:
+    """Import cognee with the environment it needs, and no more; returns the module.
+
+    Raises:
+        LocalModelsMissing: no LLM is configured and the extra `local` is not installed.
+    """
+    local = _prepare_environment(settings)
     cognee = _import_cognee()
     if local:
         importlib.import_module("session_memory.local_models.provider").register()
+    return cognee
+
+
+async def _start(settings: Settings) -> Runtime:
+    cognee = load(settings)
     llm = importlib.import_module("session_memory.llm")
     llm.bound_retries(settings.llm_retry_seconds)
     llm.count_calls()
@@ -73,7 +83,7 @@ async def _start(settings: Settings) -> Runtime:
     return Runtime(cognee, config.llm_model)
 
 
-def prepare_environment(settings: Settings) -> bool:
+def _prepare_environment(settings: Settings) -> bool:
     """Set what cognee reads at import, under what the environment already holds.
 
     Returns:

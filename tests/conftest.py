@@ -41,7 +41,16 @@ def _use_packaged_embeddings() -> None:
     )
 
 
+def _load_cognee() -> None:
+    # Test modules import from cognee; its environment is read at its own import.
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    runtime.load(get_settings())
+
+
 _use_packaged_embeddings()
+_load_cognee()
 
 
 @pytest.fixture(scope="session")
