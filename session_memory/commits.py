@@ -8,14 +8,22 @@ from typing import Self
 from uuid import UUID
 
 from session_memory import access, dataset_lock, fault_points, graph_writer, ledger, planning
-from session_memory.errors import DocumentRefused, LLMQuotaSpent, LLMRefusedKey, SessionMemoryError, WriteFailed
+from session_memory.errors import (
+    DocumentRefused,
+    LLMQuotaSpent,
+    LLMRefusedKey,
+    LLMRejectsEverything,
+    SessionMemoryError,
+    WriteFailed,
+)
+from session_memory.failures import classify
 from session_memory.ledger import HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Receipt, Target, Window
 from session_memory.settings import Settings
 
 #: With these no other window would fare better: the run stops, and everything else stays pending.
-_STOPPING = (LLMRefusedKey, LLMQuotaSpent)
+_STOPPING = (LLMRefusedKey, LLMQuotaSpent, LLMRejectsEverything)
 
 Fate = asyncio.Future[Receipt]
 
@@ -44,8 +52,9 @@ class Commits:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for commit in self._commits:
-            commit.cancel()
+        if kind is not None:
+            for commit in self._commits:
+                commit.cancel()
         await asyncio.gather(*self._commits, return_exceptions=True)
 
     async def begin(self, group: Sequence[Window]) -> None:
@@ -107,12 +116,19 @@ class Commits:
         try:
             async with self._ours():
                 started.set_result(None)
-                await self._write(group, fates)
+                decided = await self._write(group)
             await fault_points.reach("committed")
+            # Only now: who has a receipt may rely on the dataset being free.
+            for data_id, fate in fates.items():
+                result = decided[data_id]
+                if isinstance(result, Receipt):
+                    fate.set_result(result)
+                else:
+                    fate.set_exception(result)
         except SessionMemoryError as error:
             self._fail(error, started, fates)
         except Exception as error:  # noqa: BLE001 - a store's own error; its text may hold anything
-            self._fail(WriteFailed(kind=type(error).__name__), started, fates)
+            self._fail(classify(error), started, fates)
         finally:
             for future in (started, *fates.values()):
                 if not future.done():
@@ -138,7 +154,7 @@ class Commits:
             finally:
                 await graph_writer.let_go(self._target)
 
-    async def _write(self, group: Sequence[Window], fates: dict[UUID, Fate]) -> None:
+    async def _write(self, group: Sequence[Window]) -> dict[UUID, Receipt | SessionMemoryError]:
         user = await access.recheck(self._target)
         # Read again under the lock: another run may have committed, replaced or forgotten some meanwhile.
         members = {window.data_id: await self._pending(window.data_id) for window in group}
@@ -146,14 +162,15 @@ class Commits:
         added: dict[UUID, tuple[int, int]] = {}
         failed: dict[UUID, SessionMemoryError] = {}
         while todo:
-            written = await graph_writer.write(self._target, user, todo)
+            written = await graph_writer.write(
+                self._target, user, todo, timeout_seconds=self._settings.commit_timeout_seconds
+            )
             await ledger.note_complete(self._target, list(written.complete))
             await fault_points.reach("noted")
             added |= written.complete
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced(group)
-        for data_id, fate in fates.items():
-            await self._decide(data_id, fate, added, failed)
+        return {data_id: await self._decide(data_id, added, failed) for data_id in members}
 
     async def _after_failures(
         self,
@@ -163,6 +180,8 @@ class Commits:
     ) -> list[HeldWindow]:
         """Write failures down; returns the windows of one turn that refused ones of several were split into."""
         parts: list[HeldWindow] = []
+        if len(tried) > 1 and all(_is_malformed(errors.get(window.data_id)) for window in tried):
+            errors = dict.fromkeys(errors, LLMRejectsEverything())
         for window in tried:
             error = errors.get(window.data_id)
             if error is None:
@@ -203,33 +222,30 @@ class Commits:
                 await graph_writer.remove(self._target, data_id)
 
     async def _decide(
-        self,
-        data_id: UUID,
-        fate: Fate,
-        added: dict[UUID, tuple[int, int]],
-        failed: dict[UUID, SessionMemoryError],
-    ) -> None:
+        self, data_id: UUID, added: dict[UUID, tuple[int, int]], failed: dict[UUID, SessionMemoryError]
+    ) -> Receipt | SessionMemoryError:
+        """What became of a window, from what the dataset holds now."""
         parts = await self._pending(data_id)
-        errors = [failed[part.data_id] for part in parts if part.data_id in failed]
-        missing = [part for part in parts if not part.complete and not part.forgotten]
-        refused = [part for part in parts if part.state == State.QUARANTINED and not part.complete]
-        if errors:
-            fate.set_exception(errors[0])
-        elif refused:
-            fate.set_exception(DocumentRefused(kind="earlier"))
-        elif missing or not parts:
-            fate.set_exception(self.stopped or WriteFailed(kind="it is not in the dataset"))
-        else:
-            counts = [added.get(part.data_id, (0, 0)) for part in parts]
-            fate.set_result(
-                Receipt(
-                    data_id=data_id,
-                    session_id=parts[0].session_id,
-                    turns=sum(len(part.turns) for part in parts),
-                    nodes=sum(nodes for nodes, _ in counts),
-                    edges=sum(edges for _, edges in counts),
-                )
-            )
+        for part in parts:
+            if part.data_id in failed:
+                return failed[part.data_id]
+            if part.state == State.QUARANTINED and not part.complete:
+                return DocumentRefused(kind="earlier")
+        if not parts or any(not part.complete and not part.forgotten for part in parts):
+            return self.stopped or WriteFailed(kind="it is not in the dataset")
+        counts = [added.get(part.data_id, (0, 0)) for part in parts]
+        return Receipt(
+            data_id=data_id,
+            session_id=parts[0].session_id,
+            turns=sum(len(part.turns) for part in parts),
+            nodes=sum(nodes for nodes, _ in counts),
+            edges=sum(edges for _, edges in counts),
+        )
+
+
+def _is_malformed(error: SessionMemoryError | None) -> bool:
+    # A wrong model name is a bad request too; only a provider's own word for it names the text.
+    return isinstance(error, DocumentRefused) and error.details["kind"] == "BadRequestError"
 
 
 def _to_write(window: HeldWindow, asked_for: Container[UUID]) -> bool:

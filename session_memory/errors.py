@@ -115,7 +115,7 @@ class DatasetBusy(SessionMemoryError):
 
 
 class GraphHeld(SessionMemoryError):
-    """Another process has the embedded graph of dataset {dataset} open. An application that uses cognee keeps
+    """Another process has the dataset's embedded graph open. An application that uses cognee keeps
     it open for a while after each use: set SUBPROCESS_IDLE_TTL_SECONDS=0 there, or use a graph server."""
 
     code = "graph_held"
@@ -159,6 +159,13 @@ class LLMQuotaSpent(SessionMemoryError):
     up where this run stopped."""
 
     code = "llm_quota_spent"
+
+
+class LLMRejectsEverything(SessionMemoryError):
+    """The LLM provider rejected every request as malformed, so it is the settings and not the text: check
+    LLM_MODEL, LLM_PROVIDER and LLM_ENDPOINT. Nothing was lost; run again then."""
+
+    code = "llm_rejects_everything"
 
 
 class LLMUnavailable(SessionMemoryError):

@@ -1,5 +1,6 @@
 """Writes documents to a dataset's graph and takes them out again. The caller holds the dataset lock."""
 
+import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -13,6 +14,7 @@ import cognee
 from cognee.api.v1.cognify.cognify import get_default_tasks
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
+from cognee.infrastructure.databases.graph.config import get_graph_context_config
 from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
 from cognee.infrastructure.databases.provenance import get_data_id_from_source_ref_key
 from cognee.infrastructure.databases.relational import get_relational_engine
@@ -35,8 +37,9 @@ from cognee.modules.users.models import User
 from cognee.tasks.ingestion.data_item import DataItem
 from sqlalchemy import select
 
-from session_memory import document, fault_points, llm
-from session_memory.errors import GraphHeld, SessionMemoryError, WriteFailed
+from session_memory import document, fault_points
+from session_memory.errors import SessionMemoryError, WriteFailed
+from session_memory.failures import classify
 from session_memory.ledger import HeldWindow, is_complete
 from session_memory.models import Target
 
@@ -61,19 +64,24 @@ class Written:
     failed: dict[UUID, SessionMemoryError]
 
 
-async def write(target: Target, user: User, windows: Sequence[HeldWindow]) -> Written:
+async def write(
+    target: Target, user: User, windows: Sequence[HeldWindow], *, timeout_seconds: float
+) -> Written:
     """Add and cognify a group of windows: one `add`, one pipeline run over just those rows.
 
-    A document that fails is taken out again, and the others stay.
+    A document that fails, or is not finished in time, is taken out again, and the others stay.
     """
     ids = [window.data_id for window in windows]
     await recover(target)
     try:
-        await _add(target, user, windows)
-        await fault_points.reach("added")
-        errors, added = await _cognify(target, user, await _rows(target, ids))
+        async with asyncio.timeout(timeout_seconds):
+            await _add(target, user, windows)
+            await fault_points.reach("added")
+            errors, added = await _cognify(target, user, await _rows(target, ids))
+    except TimeoutError:
+        errors, added = dict.fromkeys(ids, WriteFailed(kind=f"it took over {timeout_seconds:.0f} s")), {}
     except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
-        errors, added = dict.fromkeys(ids, _write_error(error, target)), {}
+        errors, added = dict.fromkeys(ids, classify(error)), {}
     await fault_points.reach("cognified")
     complete = await complete_among(target, ids)
     failed = {
@@ -142,6 +150,9 @@ async def recover(target: Target) -> None:
 
 async def let_go(target: Target) -> None:
     """Close the dataset's embedded graph, whose file only one process can have open."""
+    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+        # By force: an idle handle that somebody still holds would keep the file; it opens the graph again when used.
+        graph_engine_cache.evict(force_close=True, **get_graph_context_config())
     await graph_engine_cache.aevict_for_database(str(target.dataset_id))
 
 
@@ -192,7 +203,7 @@ async def _cognify(
     if run_id is not None:
         added = await _added_by(target, run_id)
     errors = {
-        UUID(str(result["data_id"])): llm.classify(result["error"]) for result in results if result.get("error")
+        UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")
     }
     return errors, added
 
@@ -230,7 +241,7 @@ def _text_free(task: Task) -> Task:
         try:
             return await run(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - any of them may quote the document
-            raise llm.classify(error) from None
+            raise classify(error) from None
 
     @wraps(run)
     async def generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -238,16 +249,10 @@ def _text_free(task: Task) -> Task:
             async for item in run(*args, **kwargs):
                 yield item
         except Exception as error:  # noqa: BLE001 - as above
-            raise llm.classify(error) from None
+            raise classify(error) from None
 
     task.executable = generator if inspect.isasyncgenfunction(run) else coroutine
     return task
-
-
-def _write_error(error: Exception, target: Target) -> SessionMemoryError:
-    if "Could not set lock on file" in str(error):
-        return GraphHeld(dataset=target.dataset_name)
-    return llm.classify(error)
 
 
 _keeping = 0

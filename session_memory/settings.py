@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     #: Seconds for which cognee goes on repeating one failing LLM call (its own floor is 240).
     llm_retry_seconds: float = Field(default=240.0, ge=0)
 
-    #: Seconds one try of `cognify_session` may take, beyond the LLM's own retries.
-    cognify_grace_seconds: float = Field(default=360.0, gt=0)
+    #: Seconds a group's commit may take beyond the LLM's own retries; then it is ended and rolled back.
+    commit_grace_seconds: float = Field(default=360.0, gt=0)
 
     #: Times a failing window is retried within a run, for errors worth retrying.
     task_retries: int = Field(default=3, ge=0)
@@ -58,9 +58,14 @@ class Settings(BaseSettings):
     text_retention_days: float = Field(default=7.0, ge=0)
 
     @property
+    def commit_timeout_seconds(self) -> float:
+        """Seconds a group's commit may take: above the LLM's own budget for a document's calls."""
+        return 2 * self.llm_retry_seconds + self.commit_grace_seconds
+
+    @property
     def cognify_timeout_seconds(self) -> float:
-        """Seconds a `cognify_session` try may take: above the LLM's own budget for its two calls, whatever that is."""
-        return 2 * self.llm_retry_seconds + self.cognify_grace_seconds
+        """Seconds a try of `cognify_session` may take: above its commit's, whose rollback it awaits."""
+        return self.commit_timeout_seconds + 60
 
     @property
     def state_path(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
+from cognee.infrastructure.databases.graph.config import get_graph_context_config
 from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.files.utils.open_data_file import open_data_file
@@ -93,6 +94,7 @@ class World:
         """The properties of every node of the dataset's graph."""
         async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
             nodes, _ = await (await get_graph_engine()).get_graph_data()
+            graph_engine_cache.evict(force_close=True, **get_graph_context_config())
         await graph_engine_cache.aevict_for_database(str(self.dataset.id))
         return [properties for _, properties in nodes]
 

@@ -1,0 +1,66 @@
+"""What an error of cognee, the LLM or a store means for a document and for the run."""
+
+from collections.abc import Iterator
+
+import litellm
+from cognee.infrastructure.databases.exceptions import EmbeddingException
+from cognee.infrastructure.llm.exceptions import (
+    ContentPolicyFilterError,
+    LLMPaymentRequiredError,
+    LLMQuotaExceededError,
+)
+from cognee.infrastructure.llm.retry_config import is_quota_or_billing_error
+
+from session_memory.errors import (
+    DocumentRefused,
+    GraphHeld,
+    LLMQuotaSpent,
+    LLMRefusedKey,
+    LLMUnavailable,
+    SessionMemoryError,
+    WriteFailed,
+)
+
+_KEY_REFUSED = (litellm.AuthenticationError, litellm.PermissionDeniedError, litellm.NotFoundError)
+_QUOTA_SPENT = (LLMPaymentRequiredError, LLMQuotaExceededError, litellm.BudgetExceededError)
+#: The same text gets the same answer, however often it is sent.
+REFUSED = (ContentPolicyFilterError, litellm.BadRequestError, litellm.UnprocessableEntityError)
+_LLM_PACKAGES = ("litellm", "openai", "pydantic", "tenacity", "cognee.infrastructure.llm")
+# Ladybug's words; it has no class for it.
+_GRAPH_HELD = "Could not set lock on file"
+
+
+def classify(error: BaseException) -> SessionMemoryError:
+    """The error of ours that says what `error` means; it carries classes and no text of it."""
+    chain = list(_chain(error))
+    for link in chain:
+        if (known := _classify_one(link)) is not None:
+            return known
+    return WriteFailed(kind=type(chain[-1]).__name__)
+
+
+def _classify_one(error: BaseException) -> SessionMemoryError | None:
+    kind = type(error).__name__
+    if isinstance(error, SessionMemoryError):
+        return error
+    if isinstance(error, _QUOTA_SPENT) or (isinstance(error, Exception) and is_quota_or_billing_error(error)):
+        return LLMQuotaSpent()
+    if isinstance(error, _KEY_REFUSED):
+        return LLMRefusedKey()
+    if isinstance(error, REFUSED):
+        return DocumentRefused(kind=kind)
+    if _GRAPH_HELD in str(error):
+        return GraphHeld()
+    if isinstance(error, EmbeddingException) or type(error).__module__.startswith(_LLM_PACKAGES):
+        return LLMUnavailable(kind=kind)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, what caused that…"""
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        yield step
+        step = step.__cause__ or step.__context__

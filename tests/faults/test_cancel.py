@@ -1,0 +1,89 @@
+"""Timeouts and cancellation in the middle of a group: nobody else is harmed, and the next run finishes."""
+
+import asyncio
+
+import pytest
+
+from session_memory.models import Outcome
+from session_memory.settings import get_settings
+from tests.running import outcomes, persist
+from tests.world import new_session
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_task_that_times_out_rejoins_its_commit_and_no_call_is_made_twice(world, llm, monkeypatch):
+    from tasks.cognify_session import cognify_session
+
+    impatient = cognify_session.with_options(timeout_seconds=0.5, retries=20, retry_delay_seconds=0.2)
+    monkeypatch.setattr("flows.persist_sessions.cognify_session", impatient)
+    slow, quick = new_session(), new_session()
+    await world.say(slow)
+    await world.say(quick)
+    llm.latency = 3
+    report = await persist(world, slow, quick)
+    assert outcomes(report) == {slow: Outcome.PERSISTED, quick: Outcome.PERSISTED}
+    assert len(llm.calls) == 4
+    assert await world.all_stored_once()
+
+
+async def test_a_commit_that_hangs_is_ended_and_rolled_back_and_what_was_finished_stays(world, llm, monkeypatch):
+    session = new_session()
+    await world.say(session)
+    llm.gate = asyncio.Event()
+    settings = get_settings().model_copy(update={"commit_grace_seconds": 1.0, "llm_retry_seconds": 0.0})
+    monkeypatch.setattr("flows.persist_sessions.get_settings", lambda: settings)
+    report = await persist(world, session)
+    assert outcomes(report) == {session: Outcome.FAILED}
+    assert await world.nodes() == []
+    llm.gate = None
+    assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
+    assert await world.all_stored_once()
+
+
+async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_next_run_finishes(world, llm):
+    from flows.persist_sessions import persist_sessions
+    from session_memory import dataset_lock
+    from session_memory.access import authorise
+
+    sessions = [new_session(), new_session()]
+    for session in sessions:
+        await world.say(session)
+    llm.gate = asyncio.Event()
+    run = asyncio.create_task(persist_sessions(session_ids=sessions, dataset=str(world.dataset.id)))
+    await until(lambda: llm.calls)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    target = await authorise(None, str(world.dataset.id), get_settings())
+    async with dataset_lock.hold(target, holder="the test", wait_seconds=0):
+        assert await world.nodes() == []
+    llm.gate = None
+    assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}
+    assert await world.all_stored_once()
+
+
+async def test_a_run_that_is_cancelled_does_not_harm_one_on_another_dataset(world, llm):
+    from flows.persist_sessions import persist_sessions
+    from tests.world import World
+
+    other = await World.new(world.user)
+    mine, theirs = new_session(), new_session()
+    await world.say(mine)
+    await other.say(theirs)
+    llm.gate = asyncio.Event()
+    cancelled = asyncio.create_task(persist_sessions(session_ids=[mine], dataset=str(world.dataset.id)))
+    finishing = asyncio.create_task(persist(other, theirs))
+    await until(lambda: len(llm.calls) >= 4)
+    cancelled.cancel()
+    llm.gate.set()
+    assert outcomes(await finishing) == {theirs: Outcome.PERSISTED}
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await other.all_stored_once()
