@@ -29,7 +29,7 @@ demo: setup ## Tell the whole story on this machine, with no key and no network
 	@$(BIN)/session-memory demo
 
 test: setup ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 mutants: setup ## Take out each guard of tests/mutations.md and see its test fail
 	$(BIN)/python -m tests.mutants

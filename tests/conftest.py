@@ -49,8 +49,11 @@ def _load_cognee() -> None:
     runtime.load(get_settings())
 
 
-_use_packaged_embeddings()
-_load_cognee()
+def pytest_configure(config: pytest.Config) -> None:
+    # The process that only hands tests out (pytest-xdist) imports none of them.
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        _use_packaged_embeddings()
+        _load_cognee()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,113 @@
+"""The command, as a person and as a program call it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import processes
+from tests.world import new_session
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = (
+    "from session_memory import runtime; from session_memory.settings import get_settings;"
+    "runtime.load(get_settings()); from tests import double; double.install();"
+    "from deployments.cli import main; main()"
+)
+
+
+async def command(*arguments: str, **extra: str) -> tuple[int, str, str]:
+    """Run the command with the LLM double; exit code, standard output, standard error."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env=processes.environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_persist_prints_the_report_and_as_json_one_object(world):
+    session = new_session()
+    await world.say(session)
+    code, out, _ = await command("persist", session, "--dataset", world.dataset.name)
+    assert code == 0
+    assert out.splitlines()[0] == f"{session}: persisted, 1 turn"
+    code, out, _ = await command("persist", session, "--dataset", str(world.dataset.id), "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert (report["counts"], report["llm_calls"]) == ({"nothing_new": 1}, 0)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_exit_codes_tell_partly_failed_and_wrong_usage_apart(world):
+    session, unknown = new_session(), new_session()
+    await world.say(session)
+    dataset = ("--dataset", world.dataset.name)
+    code, out, _ = await command("persist", session, unknown, *dataset)
+    assert code == 3, out
+    assert out.splitlines()[0].startswith(f"{unknown}: not found.")
+    code, _, err = await command("persist", session, "--dataset", "no-such-dataset")
+    assert code == 1
+    assert "The user has no dataset no-such-dataset." in err
+    assert "Traceback" not in err
+    code, out, _ = await command("persist", " ", *dataset, "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["code"] == "usage"
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_retry_tries_a_quarantined_session_again(world, llm):
+    session = new_session()
+    await world.say(session, question="What is Poison?")
+    dataset = ("--dataset", world.dataset.name)
+    code, out, _ = await command("persist", session, *dataset, **{processes.REFUSE: "Poison"})
+    assert code == 1, out
+    assert f"{session}: quarantined, 1 quarantined" in out
+    code, out, _ = await command("retry", session, *dataset)
+    assert code == 0, out
+    code, _, err = await command("retry", session, *dataset)
+    assert code == 1
+    assert "nothing to try again" in err
+
+
+def test_the_command_is_installed_and_explains_itself():
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "session-memory", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    assert ended.returncode == 0
+    assert all(word in ended.stdout for word in ("demo", "persist", "retry", "Exit codes"))
+
+
+def test_the_demo_tells_the_story_twice_with_no_key_and_no_network(tmp_path):
+    keep = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("LLM_", "EMBEDDING_", "HF_", "SESSION_MEMORY_", "PREFECT_", "COGNEE_"))
+    }
+    # Anything that asks for an address outside this machine fails.
+    offline = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
+    for turn in (1, 2):
+        ended = subprocess.run(
+            [Path(sys.executable).parent / "session-memory", "demo"],
+            cwd=tmp_path,
+            env={**keep, **offline, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "0 LLM calls: nothing new, nothing twice." in ended.stdout
+        assert "2 turns persisted once" in ended.stdout.splitlines()[-2] + ended.stdout.splitlines()[-1]
+        assert "Question: Which ferry sails" in ended.stdout
+        assert (tmp_path / ".demo" / "graph.html").stat().st_size > 10_000, turn
+    assert {path.name for path in tmp_path.iterdir()} <= {".demo", ".prefect", ".cognee", ".cache", ".config", ".lbdb"}

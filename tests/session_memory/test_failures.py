@@ -1,0 +1,42 @@
+"""What an error means, wherever in its chain the telling one is."""
+
+import litellm
+import pytest
+
+from session_memory import errors
+from session_memory.failures import classify
+from tests import double
+
+SECRET = "what was said"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (double.refused(), errors.DocumentRefused),
+        (litellm.ContextWindowExceededError(SECRET, "m", "p"), errors.DocumentRefused),
+        (double.key_refused(), errors.LLMRefusedKey),
+        (litellm.NotFoundError(SECRET, "m", "p"), errors.LLMRefusedKey),
+        (double.quota_spent(), errors.LLMQuotaSpent),
+        (litellm.BudgetExceededError(1.0, 0.5), errors.LLMQuotaSpent),
+        (double.broken(), errors.LLMUnavailable),
+        (litellm.Timeout(SECRET, "m", "p"), errors.LLMUnavailable),
+        (RuntimeError("IO exception: Could not set lock on file : /x"), errors.GraphHeld),
+        (KeyError(SECRET), errors.WriteFailed),
+        (errors.DatasetGone(dataset="d"), errors.DatasetGone),
+    ],
+)
+def test_an_error_is_told_by_what_it_means_and_without_its_text(error, kind):
+    wrapped = ValueError(SECRET)
+    wrapped.__cause__ = error
+    for one in (error, wrapped):
+        told = classify(one)
+        assert type(told) is kind
+        assert SECRET not in str(told)
+
+
+def test_only_what_may_pass_is_tried_again():
+    assert classify(double.broken()).transient
+    assert classify(OSError(SECRET)).transient
+    for error in (double.refused(), double.key_refused(), double.quota_spent()):
+        assert not classify(error).transient

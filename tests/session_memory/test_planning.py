@@ -1,0 +1,202 @@
+"""Which windows are frozen, decided without any I/O."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from session_memory import document, planning
+from session_memory.document import Turn, question_and_answer
+from session_memory.ledger import Changes, HeldSession, HeldTurn, HeldWindow
+from session_memory.ledger_schema import State
+from session_memory.models import Target
+from session_memory.session_cache import CachedSession, CachedTurn
+from session_memory.settings import Settings
+
+TARGET = Target(
+    user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset_name="d", dataset_owner_id=uuid4()
+)
+SETTINGS = Settings(turns_per_window=3, characters_per_window=400)
+
+
+def turn(name: str, answer: str = "an answer") -> CachedTurn:
+    made = Turn.of(qa_id=name, question=f"What is {name}?", answer=answer, time="2026-01-01T00:00:00")
+    return CachedTurn(**vars(made), bare_text=question_and_answer(f"What is {name}?", answer))
+
+
+def cached(*turns: CachedTurn, watermark: int = 0) -> CachedSession:
+    return CachedSession(session_id="s", turns=turns, node_set=(), watermark=watermark)
+
+
+def plan(session: CachedSession, held: HeldSession, foreign: set[str] = frozenset()) -> Changes:  # type: ignore[assignment]
+    return planning.plan(TARGET, session, held, foreign=foreign, texts={}, settings=SETTINGS)
+
+
+def frozen(changes: Changes, **state: object) -> HeldSession:
+    """What the ledger holds once `changes` are frozen."""
+    windows = {
+        window.data_id: HeldWindow(
+            **{
+                "data_id": window.data_id,
+                "session_id": "s",
+                "state": State.PLANNED,
+                "text": window.document.text,
+                "turns": window.document.turns,
+                "node_set": window.node_set,
+                "replaces": window.replaces,
+                "attempts": 0,
+                "error_code": None,
+                "written": False,
+                "complete": False,
+                "seen_complete": False,
+                **state,
+            }
+        )
+        for window in changes.windows
+    }
+    turns = {
+        ref.qa_id: HeldTurn(qa_id=ref.qa_id, hash=ref.hash, data_id=window.data_id)
+        for window in changes.windows
+        for ref in window.document.turns
+    }
+    return HeldSession(windows=windows, turns=turns)
+
+
+EMPTY = HeldSession(windows={}, turns={})
+IN_GRAPH = {"written": True, "complete": True, "seen_complete": True}
+
+
+def ids(changes: Changes) -> list[list[str]]:
+    return [[ref.qa_id for ref in window.document.turns] for window in changes.windows]
+
+
+def test_windows_hold_at_most_so_many_turns():
+    changes = plan(cached(*(turn(name) for name in "abcdefg")), EMPTY)
+    assert ids(changes) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+
+
+def test_windows_hold_at_most_so_many_characters_and_a_longer_turn_is_one_by_itself():
+    changes = plan(cached(turn("a"), turn("long", "x" * 1000), turn("b"), turn("c")), EMPTY)
+    assert ids(changes) == [["a"], ["long"], ["b", "c"]]
+
+
+def test_nothing_changes_when_every_turn_is_held():
+    session = cached(turn("a"), turn("b"))
+    assert not plan(session, frozen(plan(session, EMPTY)))
+
+
+def test_an_edited_turn_and_the_documents_other_turns_replace_the_document():
+    before = frozen(plan(cached(turn("a"), turn("b")), EMPTY), **IN_GRAPH)
+    (old,) = before.windows
+    changes = plan(cached(turn("a"), turn("b", "another answer")), before)
+    assert changes.supersedes == {old}
+    assert ids(changes) == [["a", "b"]]
+    assert changes.windows[0].replaces == old
+    assert "another answer" in changes.windows[0].document.text
+    assert changes.windows[0].data_id != old
+
+
+def test_an_edit_keeps_the_turns_that_the_cache_has_lost():
+    before = frozen(plan(cached(turn("gone"), turn("b")), EMPTY), **IN_GRAPH)
+    changes = plan(cached(turn("b", "another answer")), before)
+    assert ids(changes) == [["gone", "b"]]
+    assert "What is gone?" in changes.windows[0].document.text
+
+
+def test_an_edited_turn_of_a_forgotten_document_comes_back_alone():
+    before = frozen(plan(cached(turn("a"), turn("b")), EMPTY), seen_complete=True)
+    changes = plan(cached(turn("a"), turn("b", "another answer")), before)
+    assert ids(changes) == [["b"]]
+    assert changes.supersedes == set()
+
+
+def test_foreign_turns_are_remembered_and_not_planned():
+    session = cached(turn("a"), turn("b"), watermark=1)
+    changes = plan(session, EMPTY, foreign={"a"})
+    assert changes.foreign == {"a": session.turns[0].hash}
+    assert ids(changes) == [["b"]]
+
+
+def test_every_window_has_cognees_node_set_first_and_the_pinned_ones_once():
+    session = replace(cached(turn("a")), node_set=("billing", planning.NODE_SET))
+    assert plan(session, EMPTY).windows[0].node_set == (planning.NODE_SET, "billing")
+
+
+def test_a_split_gives_each_turn_its_window_with_the_same_text():
+    session = cached(turn("a"), turn("b"))
+    (window,) = frozen(plan(session, EMPTY)).windows.values()
+    changes = planning.split(TARGET, window)
+    assert ids(changes) == [["a"], ["b"]]
+    assert all(part.replaces == window.data_id for part in changes.windows)
+    assert session.turns[1].text in changes.windows[1].document.text
+
+
+def test_an_old_document_is_left_over_only_once_its_replacement_is_decided():
+    before = frozen(plan(cached(turn("a")), EMPTY), **IN_GRAPH)
+    (old,) = before.windows.values()
+    changes = plan(cached(turn("a", "another answer")), before)
+    for state, expected in [({}, []), (IN_GRAPH, [old.data_id]), ({"state": State.QUARANTINED}, [old.data_id])]:
+        after = frozen(changes, **state)
+        after.windows[old.data_id] = replace(old, state=State.SUPERSEDED)
+        assert list(planning.leftovers(after)) == expected
+
+
+def test_an_old_document_waits_for_every_part_of_a_split_replacement():
+    before = frozen(plan(cached(turn("a"), turn("b")), EMPTY), **IN_GRAPH)
+    (old,) = before.windows.values()
+    changes = plan(cached(turn("a"), turn("b", "another answer")), before)
+    middle = frozen(changes)
+    (replacement,) = middle.windows.values()
+    parts = planning.split(TARGET, replacement)
+    first, second = frozen(parts).windows.values()
+    windows = {
+        old.data_id: replace(old, state=State.SUPERSEDED),
+        replacement.data_id: replace(replacement, state=State.SUPERSEDED),
+        first.data_id: replace(first, written=True, complete=True),
+        second.data_id: second,
+    }
+    assert list(planning.leftovers(HeldSession(windows=windows, turns={}))) == []
+    windows[second.data_id] = replace(second, state=State.QUARANTINED)
+    assert list(planning.leftovers(HeldSession(windows=windows, turns={}))) == [old.data_id]
+
+
+def test_a_turn_is_settled_when_its_very_words_are_in_the_dataset_or_were_removed_on_purpose():
+    session = cached(turn("a"))
+    digest = session.turns[0].hash
+    for state, expected in [({}, False), (IN_GRAPH, True), ({"seen_complete": True}, True)]:
+        held = frozen(plan(session, EMPTY), **state)
+        assert planning.is_settled(held, "a", digest) is expected
+        assert not planning.is_settled(held, "a", "another hash")
+    assert not planning.is_settled(EMPTY, "a", digest)
+
+
+@pytest.mark.parametrize("other", ["dataset_id", "owner_id", "session_id", "turns", "replaces"])
+def test_a_documents_id_is_what_it_is(other):
+    what = {
+        "dataset_id": UUID(int=1),
+        "owner_id": UUID(int=2),
+        "session_id": "s:1",
+        "turns": [("q", "h")],
+        "replaces": None,
+    }
+    changed = {
+        "dataset_id": UUID(int=9),
+        "owner_id": UUID(int=9),
+        "session_id": "s",
+        "turns": [("q", "h"), ("r", "i")],
+        "replaces": UUID(int=3),
+    }
+    assert document.data_id(**what) == document.data_id(**what)
+    assert document.data_id(**what) != document.data_id(**{**what, other: changed[other]})
+
+
+def test_turns_are_cut_out_of_a_document_as_they_were_put_in():
+    turns = [turn("a", "Question: a trap\n\nAnswer: "), turn("b", "ünï 🦊"), turn("c", "")]
+    made = document.render("s", turns)
+    assert [one.text for one in document.turns_of(made.text, made.turns)] == [one.text for one in turns]
+
+
+def test_an_entry_without_an_id_is_named_by_its_content_and_time():
+    one = Turn.of(qa_id=None, question="q", answer="a", time="t")
+    assert one.qa_id == Turn.of(qa_id=None, question="q", answer="a", time="t").qa_id
+    assert one.qa_id != Turn.of(qa_id=None, question="q", answer="a", time="u").qa_id

@@ -1,0 +1,67 @@
+"""What people and machines read of a run."""
+
+import json
+
+import pytest
+
+from session_memory.errors import SessionsNotPersisted
+from session_memory.models import Outcome
+from session_memory.report import PersistReport, SessionReport
+
+REPORT = PersistReport(
+    user="u@example.com",
+    dataset="main|dataset",
+    sessions=(
+        SessionReport(session_id="fine", outcome=Outcome.PERSISTED, turns_persisted=2, nodes=5, edges=7),
+        SessionReport(session_id="a|b`c", outcome=Outcome.FAILED, turns_pending=1, error="Try again."),
+        SessionReport(session_id="old", outcome=Outcome.NOTHING_NEW),
+    ),
+    llm_calls=1,
+    seconds=1.25,
+)
+
+
+def test_the_summary_is_one_line_of_counts():
+    assert REPORT.summary() == (
+        "3 sessions: 1 failed, 1 persisted, 1 nothing new; 2 turns, 5 nodes, 7 edges, 1 LLM call, 1.2 s"
+    )
+
+
+def test_on_a_terminal_failures_come_first_with_what_to_do_and_the_counts_last():
+    lines = REPORT.asstr().splitlines()
+    assert lines[0] == "a|b`c: failed, 1 pending. Try again."
+    assert lines[-1] == REPORT.summary()
+
+
+def test_in_markdown_no_id_breaks_the_table():
+    row = next(line for line in REPORT.to_markdown().splitlines() if line.startswith("| `a"))
+    assert row == "| `a\\|b'c` | failed | 0 | 1 | 0 | 0 | 0 |"
+
+
+def test_json_holds_the_counts_and_reads_back():
+    data = json.loads(REPORT.model_dump_json())
+    assert data["counts"] == {"failed": 1, "persisted": 1, "nothing_new": 1}
+    assert PersistReport.model_validate({k: v for k, v in data.items()}) == REPORT
+
+
+def test_a_run_fails_for_failed_not_found_and_newly_quarantined_sessions_only():
+    def report(**session) -> PersistReport:
+        return PersistReport(user="u", dataset="d", sessions=(SessionReport(session_id="s", **session),))
+
+    for fails in [
+        {"outcome": Outcome.FAILED},
+        {"outcome": Outcome.NOT_FOUND},
+        {"outcome": Outcome.QUARANTINED, "newly_quarantined": True},
+    ]:
+        with pytest.raises(SessionsNotPersisted) as caught:
+            report(**fails).raise_on_failure()
+        assert caught.value.report == report(**fails)
+    for fine in [{"outcome": Outcome.PERSISTED}, {"outcome": Outcome.NOTHING_NEW, "turns_quarantined": 1}]:
+        report(**fine).raise_on_failure()
+
+
+def test_a_long_report_is_cut_and_says_so():
+    sessions = tuple(SessionReport(session_id=str(n), outcome=Outcome.NOTHING_NEW) for n in range(1000))
+    report = PersistReport(user="u", dataset="d", sessions=sessions)
+    assert "and 800 more" in report.asstr()
+    assert "and 800 more" in report.to_markdown()
