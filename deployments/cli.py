@@ -30,7 +30,8 @@ err = Console(stderr=True)
 Sessions = Annotated[list[str], typer.Argument(metavar="SESSION...", help="Session ids, as the agent named them.")]
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="A session id, as the agent named it.")]
 User = Annotated[
-    str | None, typer.Option(help="Whose sessions: an e-mail or a UUID.", show_default="cognee's default user")
+    str | None,
+    typer.Option(help="Whose sessions: an e-mail or a UUID.", show_default="cognee's default user"),
 ]
 Dataset = Annotated[str, typer.Option(help="Where to: the name of one of the user's datasets, or a UUID.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -73,7 +73,9 @@ async def _story(console: Console) -> int:
     with say.working("Loading cognee"):
         engine = await runtime.start()
     if engine.is_local:
-        console.print("No LLM is configured, so spaCy's rules read the text, on this machine. Set LLM_API_KEY to use yours.")
+        console.print(
+            "No LLM is configured, so spaCy's rules read the text, on this machine. Set LLM_API_KEY to use yours."
+        )
     else:
         console.print(f"Your LLM reads the text: {engine.model}.")
     cognee = engine.cognee
@@ -127,7 +129,11 @@ async def _ask(cognee: Any, question: str) -> str:
 async def _said(cognee: Any) -> list[str]:
     """The turns that a search in the sessions' node set finds."""
     found = await cognee.search(
-        query_text=SEARCH, query_type=cognee.SearchType.CHUNKS, datasets=[DATASET], node_name=[NODE_SET], top_k=3
+        query_text=SEARCH,
+        query_type=cognee.SearchType.CHUNKS,
+        datasets=[DATASET],
+        node_name=[NODE_SET],
+        top_k=3,
     )
     return [
         " ".join(line.split())

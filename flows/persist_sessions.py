@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -59,7 +59,8 @@ async def persist_sessions(
     else:
         report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
         report.raise_on_failure()
-    return _completed(report)
+    # A state, so that the run list tells the story; awaiting the flow gives the report itself.
+    return Completed(message=report.summary(), data=report)  # type: ignore[return-value]
 
 
 async def _persist(user: str | None, session_ids: list[str], dataset: str) -> PersistReport:
@@ -134,8 +135,3 @@ def _as_error(result: object) -> SessionMemoryError:
     if isinstance(result, BaseException) and not isinstance(result, Exception):
         raise result
     return WriteFailed(kind=type(result).__name__)
-
-
-def _completed(report: PersistReport) -> Any:
-    # A state, so that the run list tells the story; awaiting the flow gives the report itself.
-    return Completed(message=report.summary(), data=report)

@@ -6,7 +6,11 @@ from uuid import UUID
 
 from cognee.infrastructure.databases.exceptions import EntityNotFoundError
 from cognee.infrastructure.databases.relational import get_relational_engine
-from cognee.modules.data.methods import create_authorized_dataset, get_authorized_existing_datasets, get_datasets
+from cognee.modules.data.methods import (
+    create_authorized_dataset,
+    get_authorized_existing_datasets,
+    get_datasets,
+)
 from cognee.modules.data.models import Dataset
 from cognee.modules.users.exceptions import PermissionDeniedError
 from cognee.modules.users.methods import get_default_user, get_user, get_user_by_email
@@ -98,9 +102,7 @@ async def _dataset(account: User, dataset: str, settings: Settings) -> Dataset:
 async def _require_write(account: User, dataset_id: UUID, name: str) -> Dataset:
     # By UUID: names resolve only among the caller's own datasets.
     try:
-        found = await get_authorized_existing_datasets(
-            user=account, datasets=[dataset_id], permission_type="write"
-        )
+        found = await get_authorized_existing_datasets(user=account, datasets=[dataset_id], permission_type="write")
     except PermissionDeniedError:
         found = []
     if not found:

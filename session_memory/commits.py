@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from session_memory import access, dataset_lock, fault_points, graph_writer, ledger, planning
@@ -130,23 +130,20 @@ class Commits:
         except Exception as error:  # noqa: BLE001 - a store's own error; its text may hold anything
             self._fail(classify(error), started, fates)
         finally:
-            for future in (started, *fates.values()):
-                if not future.done():
-                    future.cancel()
+            futures: list[asyncio.Future[Any]] = [started, *fates.values()]
+            for future in futures:
+                future.cancel()
 
-    def _fail(
-        self, error: SessionMemoryError, started: asyncio.Future[None], fates: dict[UUID, Fate]
-    ) -> None:
-        for future in (started, *fates.values()):
+    def _fail(self, error: SessionMemoryError, started: asyncio.Future[None], fates: dict[UUID, Fate]) -> None:
+        futures: list[asyncio.Future[Any]] = [started, *fates.values()]
+        for future in futures:
             if not future.done():
                 future.set_exception(error)
 
     @asynccontextmanager
     async def _ours(self) -> AsyncIterator[None]:
         """The dataset, ours alone: among the run's own commits, and among all processes."""
-        hold = dataset_lock.hold(
-            self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds
-        )
+        hold = dataset_lock.hold(self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds)
         async with self._turn, hold:
             await fault_points.reach("locked")
             try:
@@ -251,4 +248,4 @@ def _is_malformed(error: SessionMemoryError | None) -> bool:
 def _to_write(window: HeldWindow, asked_for: Container[UUID]) -> bool:
     # A quarantined one is tried only when it was itself asked for, not as a part of another.
     wanted = window.state == State.PLANNED or window.data_id in asked_for
-    return wanted and not window.complete and not window.forgotten and window.text is not None
+    return wanted and not window.complete and not window.forgotten and (window.text is not None or window.written)

@@ -1,4 +1,4 @@
-"""One writer a dataset, over all processes. The lock lives where the ledger lives: beside a SQLite file, a file lock."""
+"""One writer a dataset, over all processes. The lock lives where the ledger lives: a file beside its SQLite file."""
 
 import asyncio
 import json
@@ -45,9 +45,7 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
                 ) from None
             await asyncio.sleep(_POLL_SECONDS)
     try:
-        _holder_path(path).write_text(
-            json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()})
-        )
+        _holder_path(path).write_text(json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
         _holder_path(path).unlink(missing_ok=True)

@@ -73,9 +73,7 @@ def render(session_id: str, turns: list[Turn]) -> Document:
 
 def turns_of(text: str, refs: tuple[TurnRef, ...]) -> list[Turn]:
     """The turns of a rendered document, cut out of it where they stand."""
-    return [
-        Turn(qa_id=ref.qa_id, hash=ref.hash, time=ref.time, text=text[ref.span[0] : ref.span[1]]) for ref in refs
-    ]
+    return [Turn(qa_id=ref.qa_id, hash=ref.hash, time=ref.time, text=text[ref.span[0] : ref.span[1]]) for ref in refs]
 
 
 def data_id(

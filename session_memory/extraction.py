@@ -40,9 +40,7 @@ async def extract(target: Target, session_ids: list[str], settings: Settings) ->
     return Extraction(sessions=tuple(plans))
 
 
-async def _extract_one(
-    target: Target, session_id: str, documents: ForeignDocuments, settings: Settings
-) -> SessionPlan:
+async def _extract_one(target: Target, session_id: str, documents: ForeignDocuments, settings: Settings) -> SessionPlan:
     for _ in range(_ATTEMPTS):
         cached = await session_cache.read(target.user_id, session_id)
         held = await ledger.session_in(target, session_id)
@@ -80,9 +78,7 @@ async def _texts(target: Target, data_ids: list[UUID]) -> dict[UUID, str]:
         return {}
     async with get_relational_engine().get_async_session() as session:
         rows = await session.execute(
-            select(Data.id, Data.raw_data_location).where(
-                Data.id.in_(data_ids), Data.dataset_id == target.dataset_id
-            )
+            select(Data.id, Data.raw_data_location).where(Data.id.in_(data_ids), Data.dataset_id == target.dataset_id)
         )
         locations = {data_id: location for data_id, location in rows}
     return {data_id: await read_text(location) for data_id, location in locations.items()}

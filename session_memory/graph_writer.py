@@ -64,16 +64,14 @@ class Written:
     failed: dict[UUID, SessionMemoryError]
 
 
-async def write(
-    target: Target, user: User, windows: Sequence[HeldWindow], *, timeout_seconds: float
-) -> Written:
+async def write(target: Target, user: User, windows: Sequence[HeldWindow], *, timeout_seconds: float) -> Written:
     """Add and cognify a group of windows: one `add`, one pipeline run over just those rows.
 
     A document that fails, or is not finished in time, is taken out again, and the others stay.
     """
     ids = [window.data_id for window in windows]
-    await recover(target)
     try:
+        await recover(target)
         async with asyncio.timeout(timeout_seconds):
             await _add(target, user, windows)
             await fault_points.reach("added")
@@ -89,8 +87,10 @@ async def write(
         for data_id in ids
         if data_id not in complete
     }
-    for data_id in failed:
-        await remove(target, data_id)
+    for window in windows:
+        # Only what can be written again: a document whose frozen text is purged is its only copy.
+        if window.data_id in failed and window.text is not None:
+            await remove(target, window.data_id)
     return Written(complete={data_id: added.get(data_id, (0, 0)) for data_id in complete}, failed=failed)
 
 
@@ -169,8 +169,10 @@ async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> Non
             literal_text=True,
         )
         for window in windows
+        if window.text is not None
     ]
-    await cognee.add(items, dataset_id=target.dataset_id, user=user, data_per_batch=len(items))
+    if items:
+        await cognee.add(items, dataset_id=target.dataset_id, user=user, data_per_batch=len(items))
 
 
 async def _cognify(
@@ -202,9 +204,7 @@ async def _cognify(
             results = getattr(info, "data_ingestion_info", None) or results
     if run_id is not None:
         added = await _added_by(target, run_id)
-    errors = {
-        UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")
-    }
+    errors = {UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")}
     return errors, added
 
 
@@ -226,9 +226,7 @@ async def _added_by(target: Target, run_id: UUID) -> dict[UUID, tuple[int, int]]
 
 async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:
     async with get_relational_engine().get_async_session() as session:
-        rows = await session.scalars(
-            select(Data).where(Data.id.in_(ids), Data.dataset_id == target.dataset_id)
-        )
+        rows = await session.scalars(select(Data).where(Data.id.in_(ids), Data.dataset_id == target.dataset_id))
         return list(rows)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data, Dataset
 from cognee.modules.pipelines.models.DataItemStatus import DataItemStatus
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -139,18 +139,19 @@ async def session_in(target: Target, session_id: str) -> HeldSession:
             await _catch_up(session, target, session_id, windows, generation)
             await session.commit()
             windows = await _windows(session, target, WindowRow.session_id == session_id)
-        await session.execute(
-            delete(TurnRow).where(
-                _of(TurnRow, target, session_id),
-                TurnRow.data_id.is_(None),
-                TurnRow.dataset_generation != generation,
-            )
-        )
         turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
+        # What cognee had stored in a dataset that is gone is stored no more.
+        gone = [row for row in turns if row.data_id is None and row.dataset_generation != generation]
+        for row in gone:
+            await session.delete(row)
         await session.commit()
         return HeldSession(
             windows={row.data_id: _held(row, written, complete) for row, written, complete in windows},
-            turns={row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id) for row in turns},
+            turns={
+                row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id)
+                for row in turns
+                if row not in gone
+            },
         )
 
 
@@ -213,10 +214,10 @@ async def note_complete(target: Target, data_ids: Sequence[UUID]) -> None:
 
 
 async def note_failure(data_id: UUID, *, error_code: str, quarantine: bool) -> None:
-    """Count a failed attempt; `quarantine` sets the window apart from every other run's work."""
-    values: dict[str, Any] = {"attempts": WindowRow.attempts + 1, "error_code": error_code}
+    """Note why a window failed; `quarantine` counts the attempt and sets the window apart from other work."""
+    values: dict[str, Any] = {"error_code": error_code}
     if quarantine:
-        values["state"] = State.QUARANTINED
+        values |= {"state": State.QUARANTINED, "attempts": WindowRow.attempts + 1}
     async with get_relational_engine().get_async_session() as session:
         await session.execute(update(WindowRow).where(WindowRow.data_id == data_id).values(**values))
         await session.commit()
@@ -225,13 +226,14 @@ async def note_failure(data_id: UUID, *, error_code: str, quarantine: bool) -> N
 async def release(target: Target, session_id: str) -> int:
     """Make the quarantined windows of a session pending again, attempts forgotten; returns how many."""
     async with get_relational_engine().get_async_session() as session:
-        result = await session.execute(
+        released = await _update(
+            session,
             update(WindowRow)
             .where(_of(WindowRow, target, session_id), WindowRow.state == State.QUARANTINED)
-            .values(state=State.PLANNED, attempts=0, error_code=None)
+            .values(state=State.PLANNED, attempts=0, error_code=None),
         )
         await session.commit()
-        return int(result.rowcount)
+        return released
 
 
 async def purge_texts(target: Target, *, older_than_days: float) -> int:
@@ -239,7 +241,8 @@ async def purge_texts(target: Target, *, older_than_days: float) -> int:
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     in_dataset = select(Data.id).where(Data.id == WindowRow.data_id, is_complete(target.dataset_id)).exists()
     async with get_relational_engine().get_async_session() as session:
-        result = await session.execute(
+        purged = await _update(
+            session,
             update(WindowRow)
             .where(
                 WindowRow.dataset_id == target.dataset_id,
@@ -248,23 +251,22 @@ async def purge_texts(target: Target, *, older_than_days: float) -> int:
                 in_dataset,
             )
             .values(text=None)
-            .execution_options(synchronize_session=False)
+            .execution_options(synchronize_session=False),
         )
         await session.commit()
-        return int(result.rowcount)
+        return purged
 
 
-async def _write(
-    session: AsyncSession, target: Target, session_id: str, changes: Changes, generation: str
-) -> None:
+async def _write(session: AsyncSession, target: Target, session_id: str, changes: Changes, generation: str) -> None:
     owner = {"dataset_id": target.dataset_id, "owner_id": target.user_id, "session_id": session_id}
     if changes.supersedes:
-        result = await session.execute(
+        superseded = await _update(
+            session,
             update(WindowRow)
             .where(WindowRow.data_id.in_(changes.supersedes), WindowRow.state != State.SUPERSEDED)
-            .values(state=State.SUPERSEDED)
+            .values(state=State.SUPERSEDED),
         )
-        if result.rowcount != len(changes.supersedes):
+        if superseded != len(changes.supersedes):
             raise Conflict
     for window in changes.windows:
         session.add(
@@ -301,13 +303,14 @@ async def _hold(
     if before is None:
         await session.execute(insert(TurnRow).values(**owner, qa_id=qa_id, **values))
         return
-    result = await session.execute(
-        update(TurnRow)
-        .filter_by(**owner, qa_id=qa_id, hash=before.hash, data_id=before.data_id)
-        .values(**values)
-    )
-    if result.rowcount != 1:
+    as_known = update(TurnRow).filter_by(**owner, qa_id=qa_id, hash=before.hash, data_id=before.data_id)
+    if await _update(session, as_known.values(**values)) != 1:
         raise Conflict
+
+
+async def _update(session: AsyncSession, statement: Update) -> int:
+    """Execute an update; how many rows it met."""
+    return cast(CursorResult[Any], await session.execute(statement)).rowcount
 
 
 async def _catch_up(

@@ -23,7 +23,9 @@ def bound_retries(seconds: float) -> None:
     policy = NativeLiteLLMAdapter.acreate_structured_output.retry
     policy.wait = wait_exponential_jitter(initial=min(8, seconds), max=128)
     policy.stop = stop_after_attempt(LLM_MIN_RETRY_ATTEMPTS) & stop_after_delay(seconds)
-    policy.retry = retry_if_exception(lambda error: should_retry_llm_exception(error) and not isinstance(error, REFUSED))
+    policy.retry = retry_if_exception(
+        lambda error: should_retry_llm_exception(error) and not isinstance(error, REFUSED)
+    )
 
 
 class _Counter(CustomLogger):  # type: ignore[misc]

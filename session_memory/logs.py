@@ -8,7 +8,19 @@ import logging
 from pathlib import PurePath
 from types import TracebackType
 
-_TEXT_BEARING = {"cognee", "litellm", "instructor", "openai", "anthropic", "lancedb", "fastembed", "dlt", "sqlalchemy", "aiosqlite", "asyncpg"}
+_TEXT_BEARING = {
+    "cognee",
+    "litellm",
+    "instructor",
+    "openai",
+    "anthropic",
+    "lancedb",
+    "fastembed",
+    "dlt",
+    "sqlalchemy",
+    "aiosqlite",
+    "asyncpg",
+}
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 

@@ -48,9 +48,7 @@ def plan(
             continue
         changes.supersedes.add(window.data_id)
         kept = texts.get(window.data_id) or window.text or ""
-        turns: list[Turn] = [
-            current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns)
-        ]
+        turns: list[Turn] = [current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns)]
         changes.windows += _windows(target, cached.session_id, turns, node_set, settings, replaces=window.data_id)
     order = {turn.qa_id: position for position, turn in enumerate(cached.turns)}
     new.sort(key=lambda turn: order[turn.qa_id])
@@ -72,9 +70,7 @@ def split(target: Target, window: HeldWindow) -> Changes:
     held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
     changes = Changes(supersedes={window.data_id}, known=held)
     for turn in document.turns_of(window.text or "", window.turns):
-        changes.windows.append(
-            _window(target, window.session_id, [turn], window.node_set, replaces=window.data_id)
-        )
+        changes.windows.append(_window(target, window.session_id, [turn], window.node_set, replaces=window.data_id))
     return changes
 
 
@@ -118,9 +114,7 @@ def is_settled(held: HeldSession, qa_id: str, digest: str) -> bool:
     return window is not None and (window.complete or window.forgotten)
 
 
-def _edited_windows(
-    cached: CachedSession, held: HeldSession
-) -> Iterator[tuple[HeldWindow | None, list[CachedTurn]]]:
+def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterator[tuple[HeldWindow | None, list[CachedTurn]]]:
     edited: dict[UUID | None, list[CachedTurn]] = {}
     for turn in cached.turns:
         before = held.turns.get(turn.qa_id)

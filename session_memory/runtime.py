@@ -19,7 +19,14 @@ from session_memory.settings import Settings, get_settings
 LOCAL_MODEL = "local/rules"
 
 # What shows that somebody chose an LLM or an embedding model; then nothing of theirs is touched.
-_MODEL_SETTINGS = ("LLM_API_KEY", "LLM_PROVIDER", "LLM_MODEL", "LLM_ENDPOINT", "EMBEDDING_PROVIDER", "EMBEDDING_MODEL")
+_MODEL_SETTINGS = (
+    "LLM_API_KEY",
+    "LLM_PROVIDER",
+    "LLM_MODEL",
+    "LLM_ENDPOINT",
+    "EMBEDDING_PROVIDER",
+    "EMBEDDING_MODEL",
+)
 
 
 class Runtime(NamedTuple):
@@ -160,9 +167,8 @@ def _import_cognee() -> ModuleType:
     try:
         cognee = importlib.import_module("cognee")
         litellm = importlib.import_module("litellm")
-        # It prints advice to the terminal on every failing call.
-        litellm.suppress_debug_info = True
-        litellm.turn_off_message_logging = True
+        # It prints advice to the terminal on every failing call, and quotes messages in its own logs.
+        vars(litellm).update(suppress_debug_info=True, turn_off_message_logging=True)
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

@@ -83,9 +83,7 @@ def _read_error(error: Exception, session_id: str) -> SessionUnreadable | CacheU
 async def advance_watermark(owner_id: UUID, session: CachedSession, settled: int) -> None:
     """Tell cognee's own path that the session's first `settled` turns are stored; never takes anything back."""
     if settled > session.watermark:
-        await SESSION_PERSIST_WATERMARK.write_count(
-            get_session_manager(), str(owner_id), session.session_id, settled
-        )
+        await SESSION_PERSIST_WATERMARK.write_count(get_session_manager(), str(owner_id), session.session_id, settled)
 
 
 async def datasets_of(owner_id: UUID, session_ids: list[str]) -> dict[str, UUID]:

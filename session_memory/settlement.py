@@ -1,10 +1,11 @@
 """After the last write: what the dataset really holds of each session, and telling cognee's own path."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from session_memory import fault_points, ledger, planning, session_cache
-from session_memory.errors import DatasetGone, SessionMemoryError
+from session_memory.errors import CacheUnreachable, DatasetGone, SessionMemoryError, SessionUnreadable
 from session_memory.ledger import HeldSession, HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Extraction, Outcome, Receipt, SessionPlan, Target
@@ -50,7 +51,15 @@ async def settle(
 
 
 async def _tell_cognee(target: Target, session_id: str, held: HeldSession) -> None:
-    """Advance cognee's watermark over the longest run of turns, from the first, that are in the dataset."""
+    """Advance cognee's watermark over the longest run of turns, from the first, that are in the dataset.
+
+    It is a hint to cognee's own path: a cache that does not answer now leaves it where it was.
+    """
+    with suppress(SessionUnreadable, CacheUnreachable):
+        await _advance(target, session_id, held)
+
+
+async def _advance(target: Target, session_id: str, held: HeldSession) -> None:
     cached = await session_cache.read(target.user_id, session_id)
     settled = 0
     for turn in cached.turns:
@@ -113,8 +122,5 @@ def _parts(held: HeldSession, data_id: UUID) -> Iterable[HeldWindow]:
     if window.state != State.SUPERSEDED or window.complete:
         return [window]
     return [
-        part
-        for other in held.windows.values()
-        if other.replaces == data_id
-        for part in _parts(held, other.data_id)
+        part for other in held.windows.values() if other.replaces == data_id for part in _parts(held, other.data_id)
     ]

@@ -39,6 +39,4 @@ async def settle_sessions(
     """
     from session_memory.settlement import settle
 
-    return await settle(
-        target, extraction, receipts=receipts, errors=errors, stopped=stopped, settings=get_settings()
-    )
+    return await settle(target, extraction, receipts=receipts, errors=errors, stopped=stopped, settings=get_settings())

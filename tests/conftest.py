@@ -82,7 +82,7 @@ async def llm(_engine: None) -> AsyncIterator[double_module.Double]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def world(llm: double_module.Double):  # noqa: ANN201 - World imports cognee
+async def world(llm: double_module.Double):
     """The default user with an empty dataset of their own."""
     from tests.world import World
 

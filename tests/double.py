@@ -1,6 +1,7 @@
 """The LLM double: a litellm provider, like any other, that answers at once and can be told to fail."""
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from typing import Any
 # litellm asks the network for prices when it is imported, unless told not to.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
-import litellm  # noqa: E402
-from litellm import CustomLLM, ModelResponse  # noqa: E402
+import litellm
+from litellm import CustomLLM, ModelResponse
 
 PROVIDER = "double"
 MODEL = "double/llm"
@@ -122,7 +123,7 @@ def _answer(title: str, text: str) -> str:
         nodes = [{"id": word, "name": word, "type": "Thing", "description": word} for word in words]
         edges = [
             {"source_node_id": left, "target_node_id": right, "relationship_name": "beside"}
-            for left, right in zip(words, words[1:], strict=False)
+            for left, right in itertools.pairwise(words)
         ]
         return json.dumps({"nodes": nodes, "edges": edges})
     if title == "SummarizedContent":

@@ -11,7 +11,9 @@ async def persist(world, *session_ids: str, user: str | None = None, dataset: st
 
     try:
         return await persist_sessions(
-            user=user or world.user.email, session_ids=list(session_ids), dataset=dataset or str(world.dataset.id)
+            user=user or world.user.email,
+            session_ids=list(session_ids),
+            dataset=dataset or str(world.dataset.id),
         )
     except SessionsNotPersisted as error:
         assert error.report is not None

@@ -59,9 +59,7 @@ class World:
 
     async def delete(self, session_id: str, qa_id: str) -> None:
         """Delete a cached turn."""
-        assert await get_session_manager().delete_qa(
-            user_id=str(self.user.id), session_id=session_id, qa_id=qa_id
-        )
+        assert await get_session_manager().delete_qa(user_id=str(self.user.id), session_id=session_id, qa_id=qa_id)
 
     async def expire(self, session_id: str) -> None:
         """Let the cache forget a session."""
@@ -143,8 +141,4 @@ async def all_rows() -> dict[str, list[Any]]:
     async with engine.connect() as connection:
         metadata = MetaData()
         await connection.run_sync(metadata.reflect)
-        return {
-            table.name: list((await connection.execute(select(table))).all()) for table in metadata.sorted_tables
-        }
-
-
+        return {table.name: list((await connection.execute(select(table))).all()) for table in metadata.sorted_tables}

@@ -15,15 +15,19 @@ MAX_TOKENS = 254
 _REPOSITORIES = ("qdrant/all-MiniLM-L6-v2-onnx", MODEL)
 _REVISION = "packaged"
 
-_TOKENIZER_CONFIG = {"model_max_length": MAX_TOKENS + 2, "pad_token": "[PAD]", "tokenizer_class": "BertTokenizer"}
-_SPECIAL_TOKENS = {
+_TOKENIZER_CONFIG: dict[str, object] = {
+    "model_max_length": MAX_TOKENS + 2,
+    "pad_token": "[PAD]",
+    "tokenizer_class": "BertTokenizer",
+}
+_SPECIAL_TOKENS: dict[str, object] = {
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
     "pad_token": "[PAD]",
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-_CONFIG = {"model_type": "bert", "pad_token_id": 0, "hidden_size": DIMENSIONS, "vocab_size": 30522}
+_CONFIG: dict[str, object] = {"model_type": "bert", "pad_token_id": 0, "hidden_size": DIMENSIONS, "vocab_size": 30522}
 
 
 def lay_out(home: Path) -> Path:

@@ -35,7 +35,9 @@ class LocalRules(CustomLLM):
         response.choices[0].message.content = content
         response.model = MODEL
         response.usage = litellm.Usage(
-            prompt_tokens=len(text) // 4, completion_tokens=len(content) // 4, total_tokens=(len(text) + len(content)) // 4
+            prompt_tokens=len(text) // 4,
+            completion_tokens=len(content) // 4,
+            total_tokens=(len(text) + len(content)) // 4,
         )
         return response
 
@@ -113,9 +115,16 @@ def _turn_analysis(text: str, schema: Schema) -> dict[str, Any]:
 
 def _neutral(text: str, schema: Schema) -> dict[str, Any]:
     """The emptiest object a schema allows: required strings and lists are empty, numbers are 0."""
-    empty: dict[str, Any] = {"string": "", "array": [], "object": {}, "number": 0, "integer": 0, "boolean": False}
+    empty: dict[str, Any] = {
+        "string": "",
+        "array": [],
+        "object": {},
+        "number": 0,
+        "integer": 0,
+        "boolean": False,
+    }
     properties: dict[str, Schema] = schema.get("properties", {})
-    return {name: empty.get(properties[name].get("type", ""), None) for name in schema.get("required", [])}
+    return {name: empty.get(properties[name].get("type", "")) for name in schema.get("required", [])}
 
 
 _FILLED: dict[str, Callable[[str, Schema], dict[str, Any]]] = {

@@ -95,7 +95,11 @@ def test_the_demo_tells_the_story_twice_with_no_key_and_no_network(tmp_path):
         if not key.startswith(("LLM_", "EMBEDDING_", "HF_", "SESSION_MEMORY_", "PREFECT_", "COGNEE_"))
     }
     # Anything that asks for an address outside this machine fails.
-    offline = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
+    offline = {
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
     for turn in (1, 2):
         ended = subprocess.run(
             [Path(sys.executable).parent / "session-memory", "demo"],
@@ -110,4 +114,11 @@ def test_the_demo_tells_the_story_twice_with_no_key_and_no_network(tmp_path):
         assert "2 turns persisted once" in ended.stdout.splitlines()[-2] + ended.stdout.splitlines()[-1]
         assert "Question: Which ferry sails" in ended.stdout
         assert (tmp_path / ".demo" / "graph.html").stat().st_size > 10_000, turn
-    assert {path.name for path in tmp_path.iterdir()} <= {".demo", ".prefect", ".cognee", ".cache", ".config", ".lbdb"}
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        ".demo",
+        ".prefect",
+        ".cognee",
+        ".cache",
+        ".config",
+        ".lbdb",
+    }

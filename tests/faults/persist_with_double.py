@@ -12,7 +12,7 @@ from session_memory.settings import get_settings
 
 runtime.load(get_settings())
 
-from flows.persist_sessions import persist_sessions  # noqa: E402, F401 - after cognee's environment is set
+from flows.persist_sessions import persist_sessions  # noqa: E402 - after cognee's environment is set
 from tests import double  # noqa: E402
 
 double.install()

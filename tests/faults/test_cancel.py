@@ -42,6 +42,7 @@ async def test_a_commit_that_hangs_is_ended_and_rolled_back_and_what_was_finishe
     report = await persist(world, session)
     assert outcomes(report) == {session: Outcome.FAILED}
     assert await world.nodes() == []
+    monkeypatch.undo()
     llm.gate = None
     assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
     assert await world.all_stored_once()

@@ -25,9 +25,7 @@ async def test_after_a_kill_the_next_run_has_every_turn_once(world, llm, tmp_pat
         await world.say(session)
         await world.say(session)
     log = tmp_path / "calls"
-    killed = await processes.run(
-        world, *sessions, **{fault_points.VARIABLE: f"{point}=kill", processes.LOG: str(log)}
-    )
+    killed = await processes.run(world, *sessions, **{fault_points.VARIABLE: f"{point}=kill", processes.LOG: str(log)})
     assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
     llm.calls.clear()
     report = await persist(world, *sessions)

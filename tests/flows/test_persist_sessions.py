@@ -158,9 +158,7 @@ async def test_unknown_sessions_are_not_found_the_others_persisted_and_the_run_f
 
     session, unknown = new_session(), new_session()
     await world.say(session)
-    state = await persist_sessions(
-        session_ids=[session, unknown], dataset=world.dataset.name, return_state=True
-    )
+    state = await persist_sessions(session_ids=[session, unknown], dataset=world.dataset.name, return_state=True)
     assert state.is_failed()
     assert "1 not found, 1 persisted" in (state.message or "")
     assert await world.all_stored_once()
@@ -200,15 +198,17 @@ async def test_in_the_background_needs_a_deployment(world):
         await persist_sessions(session_ids=["s"], run_in_background=True)
 
 
-async def test_windows_are_capped_by_turns_and_by_characters(world):
+async def test_windows_are_capped_by_turns_and_by_characters(world, monkeypatch):
     from session_memory.settings import get_settings
 
+    settings = get_settings().model_copy(update={"turns_per_window": 2, "characters_per_window": 500})
+    monkeypatch.setattr("tasks.extract_user_sessions.get_settings", lambda: settings)
     session = new_session()
-    for _ in range(get_settings().turns_per_window + 1):
+    for _ in range(3):
         await world.say(session)
     long = new_session()
     for _ in range(2):
-        await world.say(long, answer="word " * (get_settings().characters_per_window // 5))
+        await world.say(long, answer="word " * 60)
     await persist(world, session, long)
     assert len(await world.documents()) == 4
     assert await world.all_stored_once()

@@ -31,7 +31,10 @@ def all_logs():
     keep = Keep(level=logging.NOTSET)
     root = logging.getLogger()
     level = root.level
-    loggers = [root, *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"))]
+    loggers = [
+        root,
+        *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs", "prefect.task_runs")),
+    ]
     for logger in loggers:
         logger.addHandler(keep)
     root.setLevel(logging.DEBUG)

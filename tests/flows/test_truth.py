@@ -88,7 +88,9 @@ async def test_a_permission_revoked_before_the_write_stops_the_run_which_says_so
 
         extracted = await extract(*args, **kwargs)
         async with get_relational_engine().get_async_session() as connection:
-            await connection.execute(delete(ACL).where(ACL.principal_id == guest.user.id, ACL.dataset_id == world.dataset.id))
+            await connection.execute(
+                delete(ACL).where(ACL.principal_id == guest.user.id, ACL.dataset_id == world.dataset.id)
+            )
             await connection.commit()
         return extracted
 

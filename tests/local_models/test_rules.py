@@ -22,7 +22,9 @@ def test_triples_say_who_does_what_in_the_sentences_own_words():
 
 
 def test_the_frame_of_a_session_document_is_no_entity():
-    doc = rules.parse("Session ID: demo_session\n\nTime: 2026-01-01\n\nQuestion: Who leads?\n\nAnswer: Mara Lindt leads.")
+    doc = rules.parse(
+        "Session ID: demo_session\n\nTime: 2026-01-01\n\nQuestion: Who leads?\n\nAnswer: Mara Lindt leads."
+    )
     assert {entity.name for entity in rules.entities(doc)} == {"Mara Lindt"}
 
 
@@ -44,7 +46,11 @@ def test_odd_texts_give_an_empty_graph_and_no_error(text):
 
 
 def test_a_schema_the_rules_do_not_know_is_filled_with_nothing():
-    schema = {"title": "Other", "required": ["a", "b"], "properties": {"a": {"type": "string"}, "b": {"type": "array"}}}
+    schema = {
+        "title": "Other",
+        "required": ["a", "b"],
+        "properties": {"a": {"type": "string"}, "b": {"type": "array"}},
+    }
     assert json.loads(provider._respond(TEXT, schema)) == {"a": "", "b": []}
 
 

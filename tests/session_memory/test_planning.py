@@ -13,9 +13,7 @@ from session_memory.models import Target
 from session_memory.session_cache import CachedSession, CachedTurn
 from session_memory.settings import Settings
 
-TARGET = Target(
-    user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset_name="d", dataset_owner_id=uuid4()
-)
+TARGET = Target(user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset_name="d", dataset_owner_id=uuid4())
 SETTINGS = Settings(turns_per_window=3, characters_per_window=400)
 
 
@@ -135,7 +133,11 @@ def test_an_old_document_is_left_over_only_once_its_replacement_is_decided():
     before = frozen(plan(cached(turn("a")), EMPTY), **IN_GRAPH)
     (old,) = before.windows.values()
     changes = plan(cached(turn("a", "another answer")), before)
-    for state, expected in [({}, []), (IN_GRAPH, [old.data_id]), ({"state": State.QUARANTINED}, [old.data_id])]:
+    for state, expected in [
+        ({}, []),
+        (IN_GRAPH, [old.data_id]),
+        ({"state": State.QUARANTINED}, [old.data_id]),
+    ]:
         after = frozen(changes, **state)
         after.windows[old.data_id] = replace(old, state=State.SUPERSEDED)
         assert list(planning.leftovers(after)) == expected
