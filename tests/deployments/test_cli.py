@@ -11,25 +11,11 @@ import pytest
 from tests.faults import processes
 from tests.world import new_session
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = (
-    "from session_memory import runtime; from session_memory.settings import get_settings;"
-    "runtime.load(get_settings()); from tests import double; double.install();"
-    "from deployments.cli import main; main()"
-)
-
 
 async def command(*arguments: str, **extra: str) -> tuple[int, str, str]:
     """Run the command with the LLM double; exit code, standard output, standard error."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=ROOT,
-        env=processes.environment(**extra),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return ended.returncode, ended.stdout, ended.stderr
+    ended = await processes.command(*arguments, **extra)
+    return ended.returncode, ended.out, ended.err
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -88,7 +74,7 @@ def test_the_command_is_installed_and_explains_itself():
     assert all(word in ended.stdout for word in ("demo", "persist", "retry", "Exit codes"))
 
 
-def test_the_demo_tells_the_story_twice_with_no_key_and_no_network(tmp_path):
+def test_the_demo_tells_the_story_with_no_key_and_no_network(tmp_path):
     keep = {
         key: value
         for key, value in os.environ.items()
@@ -100,25 +86,18 @@ def test_the_demo_tells_the_story_twice_with_no_key_and_no_network(tmp_path):
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    for turn in (1, 2):
-        ended = subprocess.run(
-            [Path(sys.executable).parent / "session-memory", "demo"],
-            cwd=tmp_path,
-            env={**keep, **offline, "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "0 LLM calls: nothing new, nothing twice." in ended.stdout
-        assert "2 turns persisted once" in ended.stdout.splitlines()[-2] + ended.stdout.splitlines()[-1]
-        assert "Question: Which ferry sails" in ended.stdout
-        assert (tmp_path / ".demo" / "graph.html").stat().st_size > 10_000, turn
-    assert {path.name for path in tmp_path.iterdir()} <= {
-        ".demo",
-        ".prefect",
-        ".cognee",
-        ".cache",
-        ".config",
-        ".lbdb",
-    }
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "session-memory", "demo"],
+        cwd=tmp_path,
+        env={**keep, **offline, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "0 LLM calls: nothing new, nothing twice." in ended.stdout
+    assert "2 turns persisted once" in ended.stdout.replace("\n", " ")
+    assert "Question: Which ferry sails" in ended.stdout
+    assert (tmp_path / ".demo" / "graph.html").stat().st_size > 10_000
+    # cognee's own libraries make the others at home; ours are all in .demo.
+    assert {path.name for path in tmp_path.iterdir()} <= {".demo", ".prefect", ".cognee", ".cache", ".config", ".lbdb"}

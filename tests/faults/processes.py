@@ -1,15 +1,24 @@
-"""Runs the flow in another process, where it can be killed."""
+"""Runs the flow, or the command, in another process, where it can be killed."""
 
 import asyncio
+import json
 import os
 import sys
+import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests import double
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = "tests.faults.persist_with_double"
+FLOW = "tests.faults.persist_with_double:main"
+COMMAND = "deployments.cli:main"
+
+LOG = double.LOG_VARIABLE
+REFUSE = double.REFUSE_VARIABLE
+LATENCY = double.LATENCY_VARIABLE
 
 
 @dataclass
@@ -17,7 +26,12 @@ class Ended:
     """How a process ended."""
 
     returncode: int
-    output: str
+    out: str
+    err: str
+
+    @property
+    def output(self) -> str:
+        return self.out + self.err
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -27,38 +41,79 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url), **extra}
 
 
-async def start(world, *sessions: str, **extra: str) -> asyncio.subprocess.Process:
-    """Start the flow in a process of its own."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        SCRIPT,
-        str(world.dataset.id),
-        *sessions,
+async def run(world, *sessions: str, **extra: str) -> Ended:
+    """Run the flow in a process of its own, to its end."""
+    return await _nursery.run(FLOW, [str(world.dataset.id), *sessions], extra)
+
+
+async def command(*arguments: str, **extra: str) -> Ended:
+    """Run the command `session-memory`, with the LLM double, in a process of its own."""
+    return await _nursery.run(COMMAND, list(arguments), extra)
+
+
+async def program(*arguments: str, **extra: str) -> Ended:
+    """Run a Python program from the start."""
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, *arguments],
         cwd=ROOT,
         env=environment(**extra),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=asyncio.subprocess.PIPE,
     )
-
-
-async def end(process: asyncio.subprocess.Process) -> Ended:
-    """Wait for a process."""
-    output, _ = await asyncio.wait_for(process.communicate(), timeout=120)
+    out, err = await asyncio.wait_for(process.communicate(), timeout=120)
     assert process.returncode is not None
-    return Ended(process.returncode, output.decode(errors="replace"))
-
-
-async def run(world, *sessions: str, **extra: str) -> Ended:
-    """Run the flow in a process of its own, to its end."""
-    return await end(await start(world, *sessions, **extra))
+    return Ended(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def calls_in(log: Path) -> int:
-    """LLM calls that a process with `DOUBLE_LOG` made."""
+    """LLM calls that a process with `LOG` made."""
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-LOG = double.LOG_VARIABLE
-REFUSE = double.REFUSE_VARIABLE
-LATENCY = double.LATENCY_VARIABLE
+class _Nursery:
+    """The process that forks the others; started when first needed, ended with the tests (its input closes)."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._jobs: dict[str, asyncio.Future[int]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    async def run(self, call: str, argv: list[str], env: dict[str, str]) -> Ended:
+        process = await self._start()
+        assert process.stdin is not None
+        job_id = uuid.uuid4().hex
+        self._jobs[job_id] = asyncio.get_running_loop().create_future()
+        with tempfile.TemporaryDirectory() as output:
+            job = {"id": job_id, "call": call, "argv": argv, "env": env, "output": output}
+            process.stdin.write(f"{json.dumps(job)}\n".encode())
+            returncode = await asyncio.wait_for(self._jobs[job_id], timeout=120)
+            del self._jobs[job_id]
+            out, err = (_read(Path(output) / name) for name in ("stdout", "stderr"))
+        return Ended(returncode, out, err)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        async with self._starting:
+            if self._process is None:
+                self._process = await asyncio.create_subprocess_exec(
+                    *[sys.executable, "-m", "tests.faults.nursery"],
+                    cwd=ROOT,
+                    env=environment(),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                self._reader = asyncio.create_task(self._read(self._process))
+        return self._process
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            ended: dict[str, Any] = json.loads(line)
+            self._jobs[ended["id"]].set_result(ended["returncode"])
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+_nursery = _Nursery()

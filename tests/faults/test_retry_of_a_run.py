@@ -1,8 +1,6 @@
 """A killed run of a deployment, resumed with `prefect flow-run retry`."""
 
-import asyncio
 import signal
-import sys
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
@@ -19,21 +17,9 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 ENTRYPOINT = "tests/faults/persist_with_double.py:persist_sessions"
 
 
-async def prefect(*arguments: str, **extra: str) -> processes.Ended:
-    """Run a command of Prefect's in the project's folder."""
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", *arguments],
-        cwd=processes.ROOT,
-        env=processes.environment(**extra),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    return await processes.end(process)
-
-
 async def execute(run: FlowRun, **extra: str) -> processes.Ended:
     """What a process worker runs for a flow run."""
-    return await prefect("prefect.engine", str(run.id), PREFECT__FLOW_ENTRYPOINT=ENTRYPOINT, **extra)
+    return await processes.program("-m", "prefect.engine", str(run.id), PREFECT__FLOW_ENTRYPOINT=ENTRYPOINT, **extra)
 
 
 async def cognify_states(client: PrefectClient, run: FlowRun) -> list[str]:
@@ -59,7 +45,7 @@ async def test_a_killed_run_that_is_retried_shows_finished_windows_as_cached_and
         assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
         # As a worker does with a run whose process is gone.
         await client.set_flow_run_state(run.id, Crashed(), force=True)
-        retried = await prefect("prefect", "flow-run", "retry", str(run.id))
+        retried = await processes.program("-m", "prefect", "flow-run", "retry", str(run.id))
         assert retried.returncode == 0, retried.output
         log = tmp_path / "calls"
         resumed = await execute(run, **settings, **{processes.LOG: str(log)})
