@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ MODEL = "double/llm"
 REFUSE_VARIABLE = "DOUBLE_REFUSE"
 LOG_VARIABLE = "DOUBLE_LOG"
 LATENCY_VARIABLE = "DOUBLE_LATENCY"
+#: At which call the process kills itself.
+KILL_VARIABLE = "DOUBLE_KILL"
 
 ENVIRONMENT = {"LLM_PROVIDER": "custom", "LLM_MODEL": MODEL, "LLM_API_KEY": "double"}
 
@@ -61,6 +64,8 @@ class Double(CustomLLM):
         if log := os.environ.get(LOG_VARIABLE):
             with Path(log).open("a") as file:
                 file.write(f"{title}\n")
+        if len(self.calls) == int(os.environ.get(KILL_VARIABLE, 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
         for marker, error in self.failures.items():
             if marker in text:
                 raise error()

@@ -3,6 +3,7 @@
 `python -m tests.mutants [WORD…]`: only the rows that contain a word. Ends with 1 when a mutant survives.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ def survives(mutant: Mutant, tree: Path) -> bool:
         ended = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.test],
             cwd=tree,
-            env={**_environment(), "PYTHONPATH": str(tree)},
+            env={**os.environ, "PYTHONPATH": str(tree)},
             capture_output=True,
             text=True,
         )
@@ -71,12 +72,6 @@ def main(words: list[str]) -> int:
             print(f"{'SURVIVED' if survived else 'killed  '} {mutant.invariant}: {mutant.guard}", flush=True)
     print(f"{len(chosen) - survivors} passed, {survivors} failed")
     return int(survivors > 0)
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,16 @@ from tests.faults import persist_with_double  # noqa: F401 - loads cognee, Prefe
 
 def main() -> None:
     running: dict[int, str] = {}
+    buffer = b""
     open_input = True
     while open_input or running:
         readable, _, _ = select.select([0] if open_input else [], [], [], 0.05)
         if readable:
-            line = sys.stdin.readline()
-            open_input = bool(line)
-            if line:
-                job = json.loads(line)
+            # Not `sys.stdin`: a line left in its buffer is one that `select` does not see.
+            read = os.read(0, 65536)
+            open_input = bool(read)
+            *lines, buffer = (buffer + read).split(b"\n")
+            for job in map(json.loads, lines):
                 running[_fork(job)] = job["id"]
         for pid, job_id in list(running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)

@@ -19,6 +19,7 @@ COMMAND = "deployments.cli:main"
 LOG = double.LOG_VARIABLE
 REFUSE = double.REFUSE_VARIABLE
 LATENCY = double.LATENCY_VARIABLE
+KILL = double.KILL_VARIABLE
 
 
 @dataclass

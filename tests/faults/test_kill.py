@@ -61,3 +61,22 @@ async def test_what_was_frozen_is_stored_even_when_the_cache_expired_after_the_k
     await world.expire(session)
     assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
     assert await world.all_stored_once()
+
+
+async def test_a_killed_writers_run_is_rolled_back_and_closed(world, llm):
+    """cognee itself recovers such runs only in its API server, an hour later."""
+    from cognee.modules.pipelines.methods import get_unterminated_pipeline_runs
+
+    async def unterminated() -> list[str]:
+        runs = await get_unterminated_pipeline_runs()
+        return [run.pipeline_name for run in runs if run.dataset_id == world.dataset.id]
+
+    sessions = [new_session(), new_session()]
+    for session in sessions:
+        await world.say(session)
+    killed = await processes.run(world, *sessions, **{processes.KILL: "3"})
+    assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
+    assert await unterminated() == ["cognify_pipeline"]
+    await persist(world, *sessions)
+    assert await unterminated() == []
+    assert await world.all_stored_once()
