@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from session_memory.errors import SessionMemoryError, SessionsNotPersisted
+from session_memory.errors import PrefectUnreachable, SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
     from session_memory.report import PersistReport
@@ -84,6 +84,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, "PersistReport"]], *, as_json: b
     """Run `work`, print its report or its error, and leave with the exit code that says which."""
     _quiet()
     from prefect.exceptions import ParameterTypeError
+    from prefect.settings import PREFECT_API_URL
 
     try:
         with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
@@ -95,6 +96,10 @@ def _run(work: Callable[[], Coroutine[Any, Any, "PersistReport"]], *, as_json: b
         report, code = error.report, _exit_code(error.report)
     except SessionMemoryError as error:
         _fail(error.code, str(error), FAILED, as_json=as_json)
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        _fail(PrefectUnreachable.code, str(PrefectUnreachable(url=PREFECT_API_URL.value())), FAILED, as_json=as_json)
     except ParameterTypeError as error:
         _fail("usage", str(error), USAGE, as_json=as_json)
     if as_json:

@@ -17,7 +17,7 @@ from session_memory.errors import (
     WriteFailed,
 )
 from session_memory.failures import classify
-from session_memory.ledger import HeldWindow
+from session_memory.holdings import HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Receipt, Target, Window
 from session_memory.settings import Settings
@@ -77,10 +77,10 @@ class Commits:
         Raises:
             SessionMemoryError: why the window is not in the dataset.
         """
-        if self.stopped:
-            raise self.stopped
         fate = self._fates.get(window.data_id)
         if fate is None or (fate.done() and (fate.cancelled() or fate.exception())):
+            if self.stopped:
+                raise self.stopped
             self._start([window])
         # Shielded: a task that times out must not take the window's fate from those who wait for it later.
         return await asyncio.shield(self._fates[window.data_id])
@@ -166,7 +166,7 @@ class Commits:
             await fault_points.reach("noted")
             added |= written.complete
             todo = await self._after_failures(written.failed, todo, failed)
-        await self._remove_replaced(group)
+        await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
         return {data_id: await self._decide(data_id, added, failed) for data_id in members}
 
     async def _after_failures(
@@ -183,7 +183,7 @@ class Commits:
             error = errors.get(window.data_id)
             if error is None:
                 continue
-            if isinstance(error, DocumentRefused) and len(window.turns) > 1:
+            if isinstance(error, DocumentRefused) and len(window.turns) > 1 and window.text:
                 parts += await self._split(window)
                 continue
             failed[window.data_id] = error
@@ -212,8 +212,8 @@ class Commits:
             return [held]
         return list((await ledger.successors(self._target, data_id)).values())
 
-    async def _remove_replaced(self, group: Sequence[Window]) -> None:
-        for session_id in {window.session_id for window in group if window.replaces}:
+    async def _remove_replaced(self, session_ids: set[str]) -> None:
+        for session_id in session_ids:
             held = await ledger.session_in(self._target, session_id)
             for data_id in planning.leftovers(held):
                 await graph_writer.remove(self._target, data_id)

@@ -38,6 +38,26 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CachedTurn(Turn):
+    """A turn as the cache holds it."""
+
+    #: The form in which cognee's own pipeline would have written it.
+    bare_text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedSession:
+    """A session as the cache holds it now; without turns when it expired or never was."""
+
+    session_id: str
+    turns: tuple[CachedTurn, ...]
+    #: The node set pinned to the session, added to the one all sessions get.
+    node_set: tuple[str, ...]
+    #: How many turns cognee's own path says it has stored: a hint, never evidence.
+    watermark: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """The text of a window, and where each turn stands in it."""
 

@@ -71,6 +71,13 @@ class NeedsDeployment(SessionMemoryError):
     code = "needs_deployment"
 
 
+class PrefectUnreachable(SessionMemoryError):
+    """Prefect's server at {url} did not answer. Start it (`prefect server start`), or unset PREFECT_API_URL to
+    use one that is started for this run."""
+
+    code = "prefect_unreachable"
+
+
 class WindowNotFound(SessionMemoryError):
     """Nothing of session {session_id} is quarantined for this user and dataset, so there is nothing to try
     again. `session-memory persist {session_id}` persists what is new in it."""
@@ -181,6 +188,14 @@ class DocumentRefused(SessionMemoryError):
     model or its policy, try it again with `session-memory retry`."""
 
     code = "document_refused"
+
+
+class StoreUnavailable(SessionMemoryError):
+    """cognee's relational database, which holds the ledger too, did not do what was asked ({kind}). Check that it
+    runs, that DB_* name it and that its disk has room; the next run takes up where this one stopped."""
+
+    code = "store_unavailable"
+    transient = True
 
 
 class WriteFailed(SessionMemoryError):

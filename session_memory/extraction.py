@@ -8,11 +8,12 @@ from cognee.modules.data.models import Data
 from sqlalchemy import select
 
 from session_memory import fault_points, ledger, planning, session_cache
+from session_memory.document import CachedSession
 from session_memory.errors import ExtractionConflict, SessionUnreadable
+from session_memory.failures import told_in_our_words
 from session_memory.foreign import ForeignDocuments, read_text
-from session_memory.ledger import HeldSession
+from session_memory.holdings import HeldSession
 from session_memory.models import Extraction, SessionPlan, Target
-from session_memory.session_cache import CachedSession
 from session_memory.settings import Settings
 
 #: Other runs would have to change a session's plan so often, each time in between.
@@ -33,7 +34,8 @@ async def extract(target: Target, session_ids: list[str], settings: Settings) ->
     plans = []
     for session_id in dict.fromkeys(session_ids):
         try:
-            plans.append(await _extract_one(target, session_id, documents, settings))
+            with told_in_our_words():
+                plans.append(await _extract_one(target, session_id, documents, settings))
         except (SessionUnreadable, ExtractionConflict) as error:
             plans.append(SessionPlan(session_id=session_id, error_code=error.code, error=str(error)))
     await fault_points.reach("extracted")

@@ -1,6 +1,7 @@
 """What an error of cognee, the LLM or a store means for a document and for the run."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import litellm
 from cognee.infrastructure.databases.exceptions import EmbeddingException
@@ -10,6 +11,7 @@ from cognee.infrastructure.llm.exceptions import (
     LLMQuotaExceededError,
 )
 from cognee.infrastructure.llm.retry_config import is_quota_or_billing_error
+from sqlalchemy.exc import DBAPIError
 
 from session_memory.errors import (
     DocumentRefused,
@@ -18,6 +20,7 @@ from session_memory.errors import (
     LLMRefusedKey,
     LLMUnavailable,
     SessionMemoryError,
+    StoreUnavailable,
     WriteFailed,
 )
 
@@ -28,6 +31,15 @@ REFUSED = (ContentPolicyFilterError, litellm.BadRequestError, litellm.Unprocessa
 _LLM_PACKAGES = ("litellm", "openai", "pydantic", "tenacity", "cognee.infrastructure.llm")
 # Ladybug's words; it has no class for it.
 _GRAPH_HELD = "Could not set lock on file"
+
+
+@contextmanager
+def told_in_our_words() -> Iterator[None]:
+    """Turn the relational database's errors into `StoreUnavailable`, which is worth another try."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreUnavailable(kind=type(error.orig).__name__) from None
 
 
 def classify(error: BaseException) -> SessionMemoryError:
@@ -49,6 +61,8 @@ def _classify_one(error: BaseException) -> SessionMemoryError | None:
         return LLMRefusedKey()
     if isinstance(error, REFUSED):
         return DocumentRefused(kind=kind)
+    if isinstance(error, DBAPIError):
+        return StoreUnavailable(kind=type(error.orig).__name__)
     if _GRAPH_HELD in str(error):
         return GraphHeld()
     if isinstance(error, EmbeddingException) or type(error).__module__.startswith(_LLM_PACKAGES):

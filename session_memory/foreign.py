@@ -12,11 +12,10 @@ from cognee.infrastructure.files.utils.open_data_file import open_data_file
 from cognee.modules.data.models import Data
 from sqlalchemy import String, cast, select
 
-from session_memory.document import MARKER, header
+from session_memory.document import MARKER, CachedTurn, header
 from session_memory.ledger import is_complete
 from session_memory.models import Target
 from session_memory.planning import NODE_SET
-from session_memory.session_cache import CachedTurn
 
 
 class ForeignDocuments:

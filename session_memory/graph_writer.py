@@ -40,7 +40,8 @@ from sqlalchemy import select
 from session_memory import document, fault_points
 from session_memory.errors import SessionMemoryError, WriteFailed
 from session_memory.failures import classify
-from session_memory.ledger import HeldWindow, is_complete
+from session_memory.holdings import HeldWindow
+from session_memory.ledger import is_complete
 from session_memory.models import Target
 
 _COGNIFY = "cognify_pipeline"

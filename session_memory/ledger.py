@@ -1,7 +1,6 @@
 """What was planned for a dataset, and, derived from cognee's own rows, what became of it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -13,8 +12,8 @@ from sqlalchemy import ColumnElement, CursorResult, Update, and_, delete, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_memory.document import Document
 from session_memory.errors import DatasetGone, LedgerSchemaUnknown
+from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import VERSION, Base, SchemaRow, State, TurnRow, WindowRow
 from session_memory.models import Target, TurnRef
 
@@ -23,81 +22,6 @@ _PAGE = 400
 
 class Conflict(Exception):
     """Another run changed the session's plan in between; read it again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldWindow:
-    """A window of the ledger, with what cognee's rows say of it."""
-
-    data_id: UUID
-    session_id: str
-    state: str
-    text: str | None
-    turns: tuple[TurnRef, ...]
-    node_set: tuple[str, ...]
-    replaces: UUID | None
-    attempts: int
-    error_code: str | None
-    #: The dataset has a document of this id, finished or not.
-    written: bool
-    #: cognee finished the document: it is in the graph.
-    complete: bool
-    #: It was in this dataset once.
-    seen_complete: bool
-
-    @property
-    def forgotten(self) -> bool:
-        """It was in the dataset and somebody removed it: it stays removed."""
-        return self.seen_complete and not self.written
-
-    @property
-    def pending(self) -> bool:
-        """It is still to be committed."""
-        return self.state == State.PLANNED and not self.complete and not self.forgotten
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldTurn:
-    """A turn of the ledger."""
-
-    qa_id: str
-    hash: str
-    #: None: cognee's own path had stored it.
-    data_id: UUID | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldSession:
-    """All the ledger holds of one session in one dataset."""
-
-    windows: dict[UUID, HeldWindow]
-    turns: dict[str, HeldTurn]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewWindow:
-    """A window to freeze."""
-
-    data_id: UUID
-    document: Document
-    node_set: tuple[str, ...]
-    replaces: UUID | None = None
-
-
-@dataclass(kw_only=True)
-class Changes:
-    """What a plan changes in the ledger, all of it or nothing."""
-
-    windows: list[NewWindow] = field(default_factory=list)
-    #: Windows whose turns are held by others from now on.
-    supersedes: set[UUID] = field(default_factory=set)
-    #: Turns cognee's own path had stored: qa_id to hash.
-    foreign: dict[str, str] = field(default_factory=dict)
-    #: What the turns above are held as now, for those the ledger knows.
-    known: dict[str, HeldTurn] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.windows or self.supersedes or self.foreign)
 
 
 def is_complete(dataset_id: UUID) -> ColumnElement[bool]:
@@ -113,6 +37,8 @@ async def create_schema() -> None:
         LedgerSchemaUnknown: they have a version this program does not know.
     """
     engine = get_relational_engine().engine
+    # SQLAlchemy's errors quote a statement's parameters, and one of ours is a conversation.
+    engine.sync_engine.hide_parameters = True
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
         found = await connection.scalar(select(SchemaRow.version))

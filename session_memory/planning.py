@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from session_memory import document
-from session_memory.document import Turn
-from session_memory.ledger import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
+from session_memory.document import CachedSession, CachedTurn, Turn
+from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
 from session_memory.ledger_schema import State
 from session_memory.models import SessionPlan, Target, Window
-from session_memory.session_cache import CachedSession, CachedTurn
 from session_memory.settings import Settings
 
 #: cognee's own name for the node set that persisted sessions get (`cognee.modules.improve.constants`).

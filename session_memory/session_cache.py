@@ -1,6 +1,5 @@
 """Reads sessions from cognee's cache, and tells cognee's own path how far a session is stored."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from cognee.infrastructure.databases.cache.config import get_cache_config
@@ -12,30 +11,10 @@ from cognee.modules.session_lifecycle.models import SessionRecord
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from session_memory.document import Turn, question_and_answer
+from session_memory.document import CachedSession, CachedTurn, Turn, question_and_answer
 from session_memory.errors import CacheUnreachable, CachingDisabled, SessionUnreadable
 
 _MALFORMED = (ValidationError, TypeError, KeyError, AttributeError, ValueError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedTurn(Turn):
-    """A turn as the cache holds it."""
-
-    #: The form in which cognee's own pipeline would have written it.
-    bare_text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedSession:
-    """A session as the cache holds it now; without turns when it expired or never was."""
-
-    session_id: str
-    turns: tuple[CachedTurn, ...]
-    #: The node set pinned to the session, added to the one all sessions get.
-    node_set: tuple[str, ...]
-    #: How many turns cognee's own path says it has stored: a hint, never evidence.
-    watermark: int
 
 
 def require_caching() -> None:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from session_memory import fault_points, ledger, planning, session_cache
 from session_memory.errors import CacheUnreachable, DatasetGone, SessionMemoryError, SessionUnreadable
-from session_memory.ledger import HeldSession, HeldWindow
+from session_memory.failures import told_in_our_words
+from session_memory.holdings import HeldSession, HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Extraction, Outcome, Receipt, SessionPlan, Target
 from session_memory.report import SessionReport
@@ -34,6 +35,18 @@ async def settle(
         errors: why a window was not committed.
         stopped: why the run did not get to the rest.
     """
+    with told_in_our_words():
+        return await _settle(target, extraction, receipts, errors, stopped, settings)
+
+
+async def _settle(
+    target: Target,
+    extraction: Extraction,
+    receipts: Sequence[Receipt],
+    errors: dict[UUID, SessionMemoryError],
+    stopped: SessionMemoryError | None,
+    settings: Settings,
+) -> list[SessionReport]:
     own = await session_cache.datasets_of(target.user_id, [plan.session_id for plan in extraction.sessions])
     reports = []
     for plan in extraction.sessions:

@@ -171,3 +171,15 @@ async def test_an_llm_that_stays_broken_fails_the_session_which_stays_pending(wo
     llm.failures.clear()
     assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
     assert await world.all_stored_once()
+
+
+async def test_a_provider_that_calls_every_request_malformed_stops_the_run_and_quarantines_nothing(world, llm):
+    sessions = [new_session(), new_session()]
+    for session in sessions:
+        await world.say(session)
+    llm.fail("Marker", lambda: double.litellm.BadRequestError("no such model", double.MODEL, double.PROVIDER))
+    report = await persist(world, *sessions)
+    assert {session.error_code for session in report.sessions} == {"llm_rejects_everything"}
+    assert sum(session.turns_quarantined for session in report.sessions) == 0
+    llm.failures.clear()
+    assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}

@@ -2,6 +2,7 @@
 
 import litellm
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from session_memory import errors
 from session_memory.failures import classify
@@ -22,6 +23,7 @@ SECRET = "what was said"
         (double.broken(), errors.LLMUnavailable),
         (litellm.Timeout(SECRET, "m", "p"), errors.LLMUnavailable),
         (RuntimeError("IO exception: Could not set lock on file : /x"), errors.GraphHeld),
+        (OperationalError("INSERT", {"text": SECRET}, OSError(SECRET)), errors.StoreUnavailable),
         (KeyError(SECRET), errors.WriteFailed),
         (errors.DatasetGone(dataset="d"), errors.DatasetGone),
     ],

@@ -1,11 +1,11 @@
 """The ledger on a real database, beside cognee's tables."""
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
 from session_memory import errors, ledger, planning, session_cache
 from session_memory.access import authorise
-from session_memory.ledger_schema import VERSION, SchemaRow
+from session_memory.ledger_schema import VERSION, SchemaRow, WindowRow
 from session_memory.settings import get_settings
 from tests.world import new_session
 
@@ -105,3 +105,29 @@ async def test_a_deleted_dataset_is_an_error_that_says_so(world):
     await cognee.datasets.empty_dataset(world.dataset.id, user=world.user)
     with pytest.raises(errors.DatasetGone):
         await ledger.freeze(target, session, changes)
+
+
+async def test_an_error_of_the_database_quotes_no_text(world):
+    from cognee.infrastructure.databases.relational import get_relational_engine
+    from sqlalchemy.exc import IntegrityError
+
+    async with get_relational_engine().engine.connect() as connection:
+        with pytest.raises(IntegrityError) as caught:
+            await connection.execute(insert(WindowRow).values(text="what was said"))
+    assert "what was said" not in str(caught.value)
+
+
+async def test_a_database_that_is_locked_is_a_store_to_wait_for(world, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    from session_memory.extraction import extract
+
+    async def locked(*args):
+        raise OperationalError("SELECT", {"text": "what was said"}, OSError("database is locked"))
+
+    monkeypatch.setattr(ledger, "session_in", locked)
+    target = await authorise(None, str(world.dataset.id), get_settings())
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        await extract(target, [new_session()], get_settings())
+    assert caught.value.transient
+    assert "what was said" not in str(caught.value)

@@ -6,11 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from session_memory import document, planning
-from session_memory.document import Turn, question_and_answer
-from session_memory.ledger import Changes, HeldSession, HeldTurn, HeldWindow
+from session_memory.document import CachedSession, CachedTurn, Turn, question_and_answer
+from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Target
-from session_memory.session_cache import CachedSession, CachedTurn
 from session_memory.settings import Settings
 
 TARGET = Target(user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset_name="d", dataset_owner_id=uuid4())
