@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -122,11 +121,10 @@ def _fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn
 
 
 def _quiet() -> None:
-    # What a run did is in its report and on Prefect's page. Set before Prefect is imported.
+    """Keep logs off the terminal: what a run did is in its report and on Prefect's page. Before Prefect is imported."""
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        logging.disable(logging.ERROR)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     # Usage statistics: they would leave the machine, and fail loudly on a database that is busy.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -112,7 +112,7 @@ async def _story(console: Console) -> int:
         second = await persist_sessions(session_ids=[SESSION], dataset=DATASET)
     console.print(f"{second.llm_calls} LLM calls: nothing new, nothing twice.")
     console.print(f"\nThe graph: {PICTURE} (open it in a browser)")
-    console.print(_last_line(first, second, time.monotonic() - started), style="bold")
+    console.print(_last_line(first, second, time.monotonic() - started), style="bold", soft_wrap=True)
     return 0 if said and second.llm_calls == 0 else 1
 
 
@@ -169,7 +169,7 @@ class _Narrator:
 
     def lines(self, lines: list[str]) -> None:
         for line in lines:
-            self._console.print(f"  {line}", markup=False, highlight=False)
+            self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:

@@ -13,7 +13,7 @@ from session_memory.report import PersistReport
 async def publish_report(report: PersistReport) -> None:
     """Write the report as a markdown artifact and its counts to the log."""
     await acreate_markdown_artifact(
-        report.to_markdown(), key=artifact_key(report.dataset), description=report.summary()
+        report.to_markdown(), key=artifact_key(report.dataset), description=f"What the last run did in {report.dataset}"
     )
     get_run_logger().info(report.summary())
 
