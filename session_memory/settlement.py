@@ -36,29 +36,18 @@ async def settle(
         stopped: why the run did not get to the rest.
     """
     with told_in_our_words():
-        return await _settle(target, extraction, receipts, errors, stopped, settings)
-
-
-async def _settle(
-    target: Target,
-    extraction: Extraction,
-    receipts: Sequence[Receipt],
-    errors: dict[UUID, SessionMemoryError],
-    stopped: SessionMemoryError | None,
-    settings: Settings,
-) -> list[SessionReport]:
-    own = await session_cache.datasets_of(target.user_id, [plan.session_id for plan in extraction.sessions])
-    reports = []
-    for plan in extraction.sessions:
-        try:
-            held = await ledger.session_in(target, plan.session_id)
-        except DatasetGone as gone:
-            held, stopped = HeldSession(windows={}, turns={}), gone
-        reports.append(_report(plan, held, receipts, errors, stopped))
-        # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
-        if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
-            await _tell_cognee(target, plan.session_id, held)
-    await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
+        own = await session_cache.datasets_of(target.user_id, [plan.session_id for plan in extraction.sessions])
+        reports = []
+        for plan in extraction.sessions:
+            try:
+                held = await ledger.session_in(target, plan.session_id)
+            except DatasetGone as gone:
+                held, stopped = HeldSession(windows={}, turns={}), gone
+            reports.append(_report(plan, held, receipts, errors, stopped))
+            # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
+            if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
+                await _tell_cognee(target, plan.session_id, held)
+        await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
     await fault_points.reach("settled")
     return reports
 

@@ -31,14 +31,7 @@ def _use_packaged_embeddings() -> None:
     """The real MiniLM, from its package."""
     from session_memory.local_models import embeddings
 
-    os.environ.update(
-        EMBEDDING_PROVIDER="fastembed",
-        EMBEDDING_MODEL=embeddings.MODEL,
-        EMBEDDING_DIMENSIONS=str(embeddings.DIMENSIONS),
-        EMBEDDING_MAX_COMPLETION_TOKENS=str(embeddings.MAX_TOKENS),
-        HF_HOME=str(embeddings.lay_out(HOME / "models")),
-        HF_HUB_OFFLINE="1",
-    )
+    os.environ.update(embeddings.environment(HOME / "models"))
 
 
 def _load_cognee() -> None:

@@ -30,6 +30,22 @@ _SPECIAL_TOKENS: dict[str, object] = {
 _CONFIG: dict[str, object] = {"model_type": "bert", "pad_token_id": 0, "hidden_size": DIMENSIONS, "vocab_size": 30522}
 
 
+def environment(home: Path) -> dict[str, str]:
+    """What makes cognee embed with the packaged model, laid out under `home`.
+
+    Raises:
+        ModuleNotFoundError: the extra `local` is not installed.
+    """
+    return {
+        "EMBEDDING_PROVIDER": "fastembed",
+        "EMBEDDING_MODEL": MODEL,
+        "EMBEDDING_DIMENSIONS": str(DIMENSIONS),
+        "EMBEDDING_MAX_COMPLETION_TOKENS": str(MAX_TOKENS),
+        "HF_HOME": str(lay_out(home)),
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
 def lay_out(home: Path) -> Path:
     """Lay the packaged model out as a Hugging Face hub cache under `home`, once; returns `home`.
 
