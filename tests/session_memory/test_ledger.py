@@ -1,5 +1,7 @@
 """The ledger on a real database, beside cognee's tables."""
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import insert, text, update
 
@@ -113,7 +115,7 @@ async def test_an_error_of_the_database_quotes_no_text(world):
 
     async with get_relational_engine().engine.connect() as connection:
         with pytest.raises(IntegrityError) as caught:
-            await connection.execute(insert(WindowRow).values(text="what was said"))
+            await connection.execute(insert(WindowRow).values(data_id=uuid4(), text="what was said"))
     assert "what was said" not in str(caught.value)
 
 
