@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 # At least one character that is no space; colons, spaces within and emoji are all real ids.
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
-NO_SESSION_IDS = "no session_ids given, nothing extracted. Name the sessions to persist."
+NO_SESSION_IDS = (
+    "no session_ids given, nothing extracted. To persist everything that is pending, name every session: "
+    "what is in the graph already costs nothing."
+)
 
 
 @flow(name="persist-sessions")

@@ -45,6 +45,8 @@ from session_memory.ledger import is_complete
 from session_memory.models import Target
 
 _COGNIFY = "cognify_pipeline"
+#: cognee's graphs that are a file of one process; Kuzu is Ladybug's former name.
+_GRAPH_FILES = {"ladybug", "kuzu"}
 
 
 @dataclass(repr=False)
@@ -150,11 +152,18 @@ async def recover(target: Target) -> None:
 
 
 async def let_go(target: Target) -> None:
-    """Close the dataset's embedded graph, whose file only one process can have open."""
+    """Close the dataset's graph if it is a file, which only one process can have open."""
+    async with get_relational_engine().get_async_session() as session:
+        if await session.get(Dataset, target.dataset_id) is None:
+            # Deleted meanwhile, and its graph with it.
+            return
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+        graph = get_graph_context_config()
+        if graph["graph_database_provider"] not in _GRAPH_FILES:
+            return
         # By force: an idle handle that somebody still holds would keep the file; it opens the graph again when used.
-        graph_engine_cache.evict(force_close=True, **get_graph_context_config())
-    await graph_engine_cache.aevict_for_database(str(target.dataset_id))
+        graph_engine_cache.evict(force_close=True, **graph)
+    await graph_engine_cache.aevict_for_database(graph["graph_database_name"])
 
 
 async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> None:
