@@ -89,12 +89,12 @@ class World:
         return texts
 
     async def nodes(self) -> list[dict[str, Any]]:
-        """The properties of every node of the dataset's graph."""
+        """The id and properties of every node of the dataset's graph."""
         async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
             nodes, _ = await (await get_graph_engine()).get_graph_data()
             graph_engine_cache.evict(force_close=True, **get_graph_context_config())
         await graph_engine_cache.aevict_for_database(str(self.dataset.id))
-        return [properties for _, properties in nodes]
+        return [{**properties, "id": str(node_id)} for node_id, properties in nodes]
 
     async def chunk_texts(self) -> list[str]:
         """The texts of the chunks in the graph."""

@@ -194,7 +194,7 @@ async def test_superseding_a_window_leaves_unpersisted_turns_of_other_sessions_i
     edited = await world.say(session)
     await persist(world, session)
     # What cognee.forget would match: a turn that used the graph elements of the document to be removed.
-    nodes = [str(node["id"]) for node in await world.nodes() if "id" in node]
+    nodes = [node["id"] for node in await world.nodes()]
     await get_session_manager().add_qa(
         user_id=str(world.user.id),
         session_id=other,
