@@ -99,7 +99,8 @@ class _Nursery:
                 self._process = await asyncio.create_subprocess_exec(
                     *[sys.executable, "-m", "tests.faults.nursery"],
                     cwd=ROOT,
-                    env=environment(),
+                    # As the command itself sets before it imports Prefect, which a fork has imported already.
+                    env=environment(PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                 )
