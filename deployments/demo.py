@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from session_memory import runtime
+from session_memory.planning import NODE_SET
 from session_memory.settings import get_settings, load_env_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 DATASET = "session_demo"
 SESSION = "demo_session"
-NODE_SET = "user_sessions_from_cache"
 STATE = Path(".demo")
 PICTURE = STATE / "graph.html"
 
@@ -150,11 +150,9 @@ def _texts(found: list[Any]) -> list[str]:
 
 
 def _last_line(first: "PersistReport", second: "PersistReport", seconds: float) -> str:
-    nodes = sum(session.nodes for session in first.sessions)
-    edges = sum(session.edges for session in first.sessions)
     return (
         f"{len(FACTS)} facts, {len(QUESTIONS)} questions, {first.turns_persisted} turns persisted once, "
-        f"{nodes} nodes, {edges} edges, {second.llm_calls} LLM calls the second time, {seconds:.0f} s"
+        f"{first.nodes} nodes, {first.edges} edges, {second.llm_calls} LLM calls the second time, {seconds:.0f} s"
     )
 
 

@@ -113,6 +113,7 @@ class Commits:
 
     async def _commit(self, group: Sequence[Window], started: asyncio.Future[None]) -> None:
         fates = {window.data_id: self._fates[window.data_id] for window in group}
+        futures: list[asyncio.Future[Any]] = [started, *fates.values()]
         try:
             async with self._ours():
                 started.set_result(None)
@@ -126,19 +127,12 @@ class Commits:
                 else:
                     fate.set_exception(result)
         except SessionMemoryError as error:
-            self._fail(error, started, fates)
+            _fail(futures, error)
         except Exception as error:  # noqa: BLE001 - a store's own error; its text may hold anything
-            self._fail(classify(error), started, fates)
+            _fail(futures, classify(error))
         finally:
-            futures: list[asyncio.Future[Any]] = [started, *fates.values()]
             for future in futures:
                 future.cancel()
-
-    def _fail(self, error: SessionMemoryError, started: asyncio.Future[None], fates: dict[UUID, Fate]) -> None:
-        futures: list[asyncio.Future[Any]] = [started, *fates.values()]
-        for future in futures:
-            if not future.done():
-                future.set_exception(error)
 
     @asynccontextmanager
     async def _ours(self) -> AsyncIterator[None]:
@@ -238,6 +232,12 @@ class Commits:
             nodes=sum(nodes for nodes, _ in counts),
             edges=sum(edges for _, edges in counts),
         )
+
+
+def _fail(futures: Sequence[asyncio.Future[Any]], error: SessionMemoryError) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _is_malformed(error: SessionMemoryError | None) -> bool:

@@ -39,7 +39,7 @@ def told_in_our_words() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise StoreUnavailable(kind=type(error.orig).__name__) from None
+        raise classify(error) from None
 
 
 def classify(error: BaseException) -> SessionMemoryError:

@@ -67,17 +67,16 @@ async def session_in(target: Target, session_id: str) -> HeldSession:
             windows = await _windows(session, target, WindowRow.session_id == session_id)
         turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
         # What cognee had stored in a dataset that is gone is stored no more.
-        gone = [row for row in turns if row.data_id is None and row.dataset_generation != generation]
-        for row in gone:
-            await session.delete(row)
+        kept = []
+        for row in turns:
+            if row.data_id is None and row.dataset_generation != generation:
+                await session.delete(row)
+            else:
+                kept.append(row)
         await session.commit()
         return HeldSession(
             windows={row.data_id: _held(row, written, complete) for row, written, complete in windows},
-            turns={
-                row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id)
-                for row in turns
-                if row not in gone
-            },
+            turns={row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id) for row in kept},
         )
 
 

@@ -86,6 +86,16 @@ class PersistReport(BaseModel):
         return sum(session.turns_persisted for session in self.sessions)
 
     @property
+    def nodes(self) -> int:
+        """Nodes this run's documents added or touched, counted for each session."""
+        return sum(session.nodes for session in self.sessions)
+
+    @property
+    def edges(self) -> int:
+        """Edges this run's documents added or touched, counted for each session."""
+        return sum(session.edges for session in self.sessions)
+
+    @property
     def failed_sessions(self) -> list[SessionReport]:
         """The sessions somebody should look at."""
         return [session for session in self.sessions if session.needs_attention]
@@ -95,11 +105,9 @@ class PersistReport(BaseModel):
         if not self.sessions:
             return self.note or "no sessions"
         outcomes = ", ".join(f"{count} {_WORDS[Outcome(outcome)]}" for outcome, count in self.counts.items())
-        nodes = sum(session.nodes for session in self.sessions)
-        edges = sum(session.edges for session in self.sessions)
         return (
             f"{len(self.sessions)} {_plural('session', len(self.sessions))}: {outcomes}; "
-            f"{self.turns_persisted} {_plural('turn', self.turns_persisted)}, {nodes} nodes, {edges} edges, "
+            f"{self.turns_persisted} {_plural('turn', self.turns_persisted)}, {self.nodes} nodes, {self.edges} edges, "
             f"{self.llm_calls} LLM {_plural('call', self.llm_calls)}, {self.seconds:.1f} s"
         )
 

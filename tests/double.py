@@ -40,7 +40,6 @@ class Double(CustomLLM):
     latency: float = 0.0
     #: While it is not set, no call returns.
     gate: asyncio.Event | None = None
-    in_flight: int = 0
 
     def reset(self) -> None:
         self.calls.clear()

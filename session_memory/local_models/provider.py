@@ -10,9 +10,10 @@ import litellm
 from litellm import CustomLLM, ModelResponse
 
 from session_memory.local_models import rules
+from session_memory.runtime import LOCAL_MODEL
 
 PROVIDER = "local"
-MODEL = "local/rules"
+MODEL = LOCAL_MODEL
 
 # cognee's completion prompt (`graph_context_for_question.txt`): a question and a context, each in backticks.
 _PROMPT = re.compile(r"The question is:\s*`(?P<question>.*?)`\s.*?:\s*`(?P<context>.*)`\s*$", re.DOTALL)
