@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test mutants lint clean
+.PHONY: help setup lock demo test faults mutants lint clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,8 +28,11 @@ lock: ## Compile requirements.lock from pyproject.toml
 demo: setup ## Tell the whole story on this machine, with no key and no network
 	@$(BIN)/session-memory demo
 
-test: setup ## Run the tests
-	$(BIN)/pytest -n 2
+test: setup ## Run the tests, of the fault matrix the quick half
+	$(BIN)/pytest -n 2 -m "not long"
+
+faults: setup ## Run the whole fault matrix and print its table
+	$(BIN)/pytest -n 2 tests/faults
 
 mutants: setup ## Take out each guard of tests/mutations.md and see its test fail
 	$(BIN)/python -m tests.mutants

@@ -7,14 +7,17 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from session_memory import access, dataset_lock, fault_points, graph_writer, ledger, planning
+from session_memory import access, dataset_lock, fault_points, graph_file, graph_writer, ledger, planning
 from session_memory.errors import (
+    AnswerUnreadable,
     DocumentRefused,
     LLMQuotaSpent,
     LLMRefusedKey,
     LLMRejectsEverything,
+    LLMUnavailable,
     SessionMemoryError,
     WriteFailed,
+    WriteTookTooLong,
 )
 from session_memory.failures import classify
 from session_memory.holdings import HeldWindow
@@ -24,6 +27,8 @@ from session_memory.settings import Settings
 
 #: With these no other window would fare better: the run stops, and everything else stays pending.
 _STOPPING = (LLMRefusedKey, LLMQuotaSpent, LLMRejectsEverything)
+#: With these the next window would wait as long again; two in a row, and the run stops.
+_OUTAGE = (LLMUnavailable, WriteTookTooLong)
 
 Fate = asyncio.Future[Receipt]
 
@@ -41,6 +46,10 @@ class Commits:
         self._settings = settings
         self._fates: dict[UUID, Fate] = {}
         self._commits: set[asyncio.Task[None]] = set()
+        # Failed windows to try again together, while their commit still waits for the dataset.
+        self._again: list[Window] | None = None
+        # Windows lost to an outage since the last one that was stored.
+        self._outage = 0
         # The dataset lock is the kernel's; within the run, whose turn it is needs no polling.
         self._turn = asyncio.Lock()
         #: Why nothing more is committed in this run.
@@ -66,13 +75,14 @@ class Commits:
         """
         if self.stopped:
             raise self.stopped
-        started = self._start(group)
-        await started
+        self._fates |= {window.data_id: _future() for window in group}
+        await self._start(list(group))
 
     async def fate(self, window: Window) -> Receipt:
         """Wait for what becomes of a window: the receipt when it is in the dataset.
 
-        Calling it again rejoins the same commit; after a failure it commits the window by itself.
+        Calling it again rejoins the same commit; after a failure it joins the next one, with all the windows
+        that ask for it until it has the dataset.
 
         Raises:
             SessionMemoryError: why the window is not in the dataset.
@@ -81,7 +91,7 @@ class Commits:
         if fate is None or (fate.done() and (fate.cancelled() or fate.exception())):
             if self.stopped:
                 raise self.stopped
-            self._start([window])
+            self._try_again(window)
         # Shielded: a task that times out must not take the window's fate from those who wait for it later.
         return await asyncio.shield(self._fates[window.data_id])
 
@@ -97,53 +107,60 @@ class Commits:
             for data_id in data_ids:
                 await graph_writer.remove(self._target, data_id)
 
-    def _start(self, group: Sequence[Window]) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        started: asyncio.Future[None] = loop.create_future()
-        for window in group:
-            fate: Fate = loop.create_future()
-            # Read, so that a fate nobody waits for any more is not reported as an unhandled error.
-            fate.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._fates[window.data_id] = fate
-        started.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def _try_again(self, window: Window) -> None:
+        self._fates[window.data_id] = _future()
+        if self._again is None:
+            self._again = [window]
+            self._start(self._again)
+        else:
+            self._again.append(window)
+
+    def _start(self, group: list[Window]) -> asyncio.Future[Any]:
+        started = _future()
         commit = asyncio.create_task(self._commit(group, started))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         return started
 
-    async def _commit(self, group: Sequence[Window], started: asyncio.Future[None]) -> None:
-        fates = {window.data_id: self._fates[window.data_id] for window in group}
-        futures: list[asyncio.Future[Any]] = [started, *fates.values()]
+    async def _commit(self, group: list[Window], started: asyncio.Future[Any]) -> None:
         try:
             async with self._ours():
+                if group is self._again:
+                    self._again = None
                 started.set_result(None)
                 decided = await self._write(group)
             await fault_points.reach("committed")
             # Only now: who has a receipt may rely on the dataset being free.
-            for data_id, fate in fates.items():
-                result = decided[data_id]
+            for data_id, result in decided.items():
                 if isinstance(result, Receipt):
-                    fate.set_result(result)
+                    self._fates[data_id].set_result(result)
                 else:
-                    fate.set_exception(result)
-        except SessionMemoryError as error:
-            _fail(futures, error)
+                    self._fates[data_id].set_exception(result)
         except Exception as error:  # noqa: BLE001 - a store's own error; its text may hold anything
-            _fail(futures, classify(error))
+            told = classify(error)
+            for future in self._futures(group, started):
+                if not future.done():
+                    future.set_exception(told)
         finally:
-            for future in futures:
+            if group is self._again:
+                self._again = None
+            for future in self._futures(group, started):
                 future.cancel()
+
+    def _futures(self, group: list[Window], started: asyncio.Future[Any]) -> list[asyncio.Future[Any]]:
+        return [started, *(self._fates[window.data_id] for window in group)]
 
     @asynccontextmanager
     async def _ours(self) -> AsyncIterator[None]:
         """The dataset, ours alone: among the run's own commits, and among all processes."""
         hold = dataset_lock.hold(self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds)
         async with self._turn, hold:
-            await fault_points.reach("locked")
+            await graph_file.take(self._target, wait_seconds=self._settings.lock_wait_seconds)
             try:
+                await fault_points.reach("locked")
                 yield
             finally:
-                await graph_writer.let_go(self._target)
+                await graph_file.let_go(self._target)
 
     async def _write(self, group: Sequence[Window]) -> dict[UUID, Receipt | SessionMemoryError]:
         user = await access.recheck(self._target)
@@ -159,6 +176,7 @@ class Commits:
             await ledger.note_complete(self._target, list(written.complete))
             await fault_points.reach("noted")
             added |= written.complete
+            self._outage = 0 if written.complete else self._outage
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
         return {data_id: await self._decide(data_id, added, failed) for data_id in members}
@@ -173,6 +191,10 @@ class Commits:
         parts: list[HeldWindow] = []
         if len(tried) > 1 and all(_is_malformed(errors.get(window.data_id)) for window in tried):
             errors = dict.fromkeys(errors, LLMRejectsEverything())
+        outage = [error for error in errors.values() if isinstance(error, _OUTAGE)]
+        self._outage += len(outage)
+        if outage and self._outage > 1:
+            self.stopped = outage[0]
         for window in tried:
             error = errors.get(window.data_id)
             if error is None:
@@ -234,15 +256,18 @@ class Commits:
         )
 
 
-def _fail(futures: Sequence[asyncio.Future[Any]], error: SessionMemoryError) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+def _future() -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    # Read, so that one nobody waits for any more is not reported as an unhandled error.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 def _is_malformed(error: SessionMemoryError | None) -> bool:
     # A wrong model name is a bad request too; only a provider's own word for it names the text.
-    return isinstance(error, DocumentRefused) and error.details["kind"] == "BadRequestError"
+    return isinstance(error, DocumentRefused) and (
+        error.details["kind"] == "BadRequestError" or isinstance(error, AnswerUnreadable)
+    )
 
 
 def _to_write(window: HeldWindow, asked_for: Container[UUID]) -> bool:

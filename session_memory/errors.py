@@ -11,7 +11,7 @@ class SessionMemoryError(Exception):
 
     #: A stable word for reports, the ledger and machines.
     code = "error"
-    #: Trying again may help, with nothing changed.
+    #: Worth another try within the same run, with nothing changed.
     transient = False
 
     def __init__(self, **details: object) -> None:
@@ -122,8 +122,9 @@ class DatasetBusy(SessionMemoryError):
 
 
 class GraphHeld(SessionMemoryError):
-    """Another process has the dataset's embedded graph open. An application that uses cognee keeps
-    it open for a while after each use: set SUBPROCESS_IDLE_TTL_SECONDS=0 there, or use a graph server."""
+    """The embedded graph of dataset {dataset} is held open by {holder}, which did not let go within {seconds} s.
+    An application that uses cognee keeps it open for a while after each use: set SUBPROCESS_IDLE_TTL_SECONDS=0
+    there, or use a graph server; or wait longer, with SESSION_MEMORY_LOCK_WAIT_SECONDS. Then run again."""
 
     code = "graph_held"
     transient = True
@@ -169,8 +170,8 @@ class LLMQuotaSpent(SessionMemoryError):
 
 
 class LLMRejectsEverything(SessionMemoryError):
-    """The LLM provider rejected every request as malformed, so it is the settings and not the text: check
-    LLM_MODEL, LLM_PROVIDER and LLM_ENDPOINT. Nothing was lost; run again then."""
+    """The LLM provider rejected every request, or gave no answer that could be read, so it is the settings and not
+    the text: check LLM_MODEL, LLM_PROVIDER and LLM_ENDPOINT. Nothing was lost; run again then."""
 
     code = "llm_rejects_everything"
 
@@ -179,8 +180,8 @@ class LLMUnavailable(SessionMemoryError):
     """The LLM or the embedding model failed ({kind}) and went on failing. What was not stored is pending; the
     next run takes it up."""
 
+    # cognee has repeated the call for SESSION_MEMORY_LLM_RETRY_SECONDS; retries of ours would multiply that.
     code = "llm_unavailable"
-    transient = True
 
 
 class DocumentRefused(SessionMemoryError):
@@ -190,12 +191,28 @@ class DocumentRefused(SessionMemoryError):
     code = "document_refused"
 
 
+class AnswerUnreadable(DocumentRefused):
+    """The LLM's answers about the text were not the JSON that was asked for ({kind}), the corrected ones neither.
+    It is quarantined, the rest is not affected; with a model that follows a schema, or a higher limit on its
+    answers, try it again with `session-memory retry`."""
+
+    code = "answer_unreadable"
+
+
 class StoreUnavailable(SessionMemoryError):
     """cognee's relational database, which holds the ledger too, did not do what was asked ({kind}). Check that it
     runs, that DB_* name it and that its disk has room; the next run takes up where this one stopped."""
 
     code = "store_unavailable"
     transient = True
+
+
+class WriteTookTooLong(SessionMemoryError):
+    """Writing took over {seconds} s and was ended; what was finished by then stays, the rest is pending and the next
+    run takes it up. If the LLM is only slow, raise SESSION_MEMORY_COMMIT_GRACE_SECONDS."""
+
+    # A hang that was waited for once is not waited for again in the same run.
+    code = "write_took_too_long"
 
 
 class WriteFailed(SessionMemoryError):

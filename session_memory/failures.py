@@ -1,5 +1,6 @@
 """What an error of cognee, the LLM or a store means for a document and for the run."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,12 @@ from cognee.infrastructure.llm.exceptions import (
     LLMQuotaExceededError,
 )
 from cognee.infrastructure.llm.retry_config import is_quota_or_billing_error
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from session_memory.errors import (
+    AnswerUnreadable,
     DocumentRefused,
-    GraphHeld,
     LLMQuotaSpent,
     LLMRefusedKey,
     LLMUnavailable,
@@ -28,9 +30,9 @@ _KEY_REFUSED = (litellm.AuthenticationError, litellm.PermissionDeniedError, lite
 _QUOTA_SPENT = (LLMPaymentRequiredError, LLMQuotaExceededError, litellm.BudgetExceededError)
 #: The same text gets the same answer, however often it is sent.
 REFUSED = (ContentPolicyFilterError, litellm.BadRequestError, litellm.UnprocessableEntityError)
-_LLM_PACKAGES = ("litellm", "openai", "pydantic", "tenacity", "cognee.infrastructure.llm")
-# Ladybug's words; it has no class for it.
-_GRAPH_HELD = "Could not set lock on file"
+_LLM_PACKAGES = ("litellm", "openai", "tenacity", "cognee.infrastructure.llm")
+#: A model that answered in another form than asked for, after cognee's own corrections of it.
+UNREADABLE = (ValidationError, json.JSONDecodeError)
 
 
 @contextmanager
@@ -61,10 +63,10 @@ def _classify_one(error: BaseException) -> SessionMemoryError | None:
         return LLMRefusedKey()
     if isinstance(error, REFUSED):
         return DocumentRefused(kind=kind)
+    if isinstance(error, UNREADABLE):
+        return AnswerUnreadable(kind=kind)
     if isinstance(error, DBAPIError):
         return StoreUnavailable(kind=type(error.orig).__name__)
-    if _GRAPH_HELD in str(error):
-        return GraphHeld()
     if isinstance(error, EmbeddingException) or type(error).__module__.startswith(_LLM_PACKAGES):
         return LLMUnavailable(kind=kind)
     return None

@@ -14,8 +14,6 @@ import cognee
 from cognee.api.v1.cognify.cognify import get_default_tasks
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
-from cognee.infrastructure.databases.graph.config import get_graph_context_config
-from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
 from cognee.infrastructure.databases.provenance import get_data_id_from_source_ref_key
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.databases.vector.compact_vector_store import compact_vector_store
@@ -38,15 +36,13 @@ from cognee.tasks.ingestion.data_item import DataItem
 from sqlalchemy import select
 
 from session_memory import document, fault_points
-from session_memory.errors import SessionMemoryError, WriteFailed
+from session_memory.errors import SessionMemoryError, WriteFailed, WriteTookTooLong
 from session_memory.failures import classify
 from session_memory.holdings import HeldWindow
 from session_memory.ledger import is_complete
 from session_memory.models import Target
 
 _COGNIFY = "cognify_pipeline"
-#: cognee's graphs that are a file of one process; Kuzu is Ladybug's former name.
-_GRAPH_FILES = {"ladybug", "kuzu"}
 
 
 @dataclass(repr=False)
@@ -80,7 +76,7 @@ async def write(target: Target, user: User, windows: Sequence[HeldWindow], *, ti
             await fault_points.reach("added")
             errors, added = await _cognify(target, user, await _rows(target, ids))
     except TimeoutError:
-        errors, added = dict.fromkeys(ids, WriteFailed(kind=f"it took over {timeout_seconds:.0f} s")), {}
+        errors, added = dict.fromkeys(ids, WriteTookTooLong(seconds=round(timeout_seconds))), {}
     except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
         errors, added = dict.fromkeys(ids, classify(error)), {}
     await fault_points.reach("cognified")
@@ -149,21 +145,6 @@ async def recover(target: Target) -> None:
                     )
                 await _close_as_abandoned(run, dataset)
             ownership.closed = True
-
-
-async def let_go(target: Target) -> None:
-    """Close the dataset's graph if it is a file, which only one process can have open."""
-    async with get_relational_engine().get_async_session() as session:
-        if await session.get(Dataset, target.dataset_id) is None:
-            # Deleted meanwhile, and its graph with it.
-            return
-    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
-        graph = get_graph_context_config()
-        if graph["graph_database_provider"] not in _GRAPH_FILES:
-            return
-        # By force: an idle handle that somebody still holds would keep the file; it opens the graph again when used.
-        graph_engine_cache.evict(force_close=True, **graph)
-    await graph_engine_cache.aevict_for_database(graph["graph_database_name"])
 
 
 async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> None:

@@ -8,24 +8,41 @@ from cognee.infrastructure.llm.structured_output_framework.litellm_native.native
     NativeLiteLLMAdapter,
 )
 from litellm.integrations.custom_logger import CustomLogger
-from tenacity import retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
 
 from session_memory import llm_usage
-from session_memory.failures import REFUSED
+from session_memory.failures import REFUSED, UNREADABLE
 
 
 def bound_retries(seconds: float) -> None:
     """Make cognee repeat a failing call for `seconds` at most beyond two tries, and a refused text not at all.
 
-    cognee's own policy repeats everything but a refused key for at least 240 s, a content-policy refusal too.
+    cognee's own policy repeats everything but a refused key for at least 240 s: a content-policy refusal too, and an
+    answer that its own corrections could not make readable. It does not read `Retry-After`.
     tenacity offers `.retry` of a decorated function for changing its policy at run time.
     """
     policy = NativeLiteLLMAdapter.acreate_structured_output.retry
-    policy.wait = wait_exponential_jitter(initial=min(8, seconds), max=128)
-    policy.stop = stop_after_attempt(LLM_MIN_RETRY_ATTEMPTS) & stop_after_delay(seconds)
+    backoff = wait_exponential_jitter(initial=min(8, seconds / 4), max=128, jitter=min(1, seconds / 4))
+
+    def wait(state: RetryCallState) -> float:
+        return min(max(backoff(state), _retry_after(state)), seconds)
+
+    policy.wait = wait
+    policy.stop = stop_after_attempt(LLM_MIN_RETRY_ATTEMPTS) & stop_before_delay(seconds)
     policy.retry = retry_if_exception(
-        lambda error: should_retry_llm_exception(error) and not isinstance(error, REFUSED)
+        lambda error: should_retry_llm_exception(error) and not isinstance(error, (*REFUSED, *UNREADABLE))
     )
+
+
+def _retry_after(state: RetryCallState) -> float:
+    """Seconds the provider asked to wait for, 0 when it did not say."""
+    error = state.outcome.exception() if state.outcome else None
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        # The other form of the header is a date, which no LLM provider sends.
+        return max(0.0, float(headers.get("retry-after", 0)))
+    except ValueError:
+        return 0.0
 
 
 class _Counter(CustomLogger):  # type: ignore[misc]

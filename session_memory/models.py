@@ -44,6 +44,8 @@ class Window(Frozen):
     replaces: UUID | None = None
     #: Refused before and tried again on its own.
     quarantined: bool = False
+    #: It failed in an earlier run, perhaps for a reason that lies in it: tried after those that did not.
+    failed_before: bool = False
 
 
 class Outcome(StrEnum):
@@ -90,9 +92,9 @@ class Extraction(Frozen):
 
     @property
     def windows(self) -> list[Window]:
-        """All windows to commit, those tried for the first time before the quarantined."""
+        """All windows to commit: those that never failed, those that did, the quarantined."""
         found = [window for session in self.sessions for window in session.windows]
-        return sorted(found, key=lambda window: window.quarantined)
+        return sorted(found, key=lambda window: (window.quarantined, window.failed_before))
 
 
 class Receipt(Frozen):

@@ -87,6 +87,7 @@ def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings
                     turns=len(window.turns),
                     replaces=window.replaces,
                     quarantined=again,
+                    failed_before=window.error_code is not None,
                 )
             )
         elif window.state == State.QUARANTINED:

@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     #: Windows committed together under one hold of the dataset lock. cognee runs at most 20 at once.
     windows_per_group: int = Field(default=20, ge=1, le=20)
 
-    #: Seconds to wait for another writer of the same dataset before giving up.
+    #: Seconds to wait for another writer of the same dataset, or for another process that has its embedded graph
+    #: open, before giving up.
     lock_wait_seconds: float = Field(default=600.0, ge=0)
 
     #: Seconds for which cognee goes on repeating one failing LLM call (its own floor is 240).

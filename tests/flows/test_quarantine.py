@@ -141,25 +141,6 @@ async def test_a_stopped_run_does_not_begin_its_other_groups(world, llm, monkeyp
     assert len(llm.calls) <= 2
 
 
-async def test_an_llm_that_fails_for_a_while_is_tried_again(world, llm):
-    session = new_session()
-    await world.say(session)
-    errors = iter([double.broken] * 6)
-
-    def sometimes() -> Exception:
-        nonlocal llm
-        error = next(errors, None)
-        if error is None:
-            llm.failures.clear()
-            return double.broken()
-        return error()
-
-    llm.fail("Marker", sometimes)
-    report = await persist(world, session)
-    assert outcomes(report) == {session: Outcome.PERSISTED}
-    assert await world.all_stored_once()
-
-
 async def test_an_llm_that_stays_broken_fails_the_session_which_stays_pending(world, llm):
     session, good = new_session(), new_session()
     await world.say(session, question="What is Broken?")

@@ -1,0 +1,73 @@
+"""The fault matrix: a row for every test with the mark `fault`, printed as a table at the end."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    # It imports cognee, whose environment must be set first.
+    from tests.world import World
+
+COLUMNS = ("fault", "point", "cache", "turns written", "lost", "twice", "verdict")
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest):
+    """Count what was said in worlds against what their datasets hold: `await count(world, ...)`."""
+    counted: dict[str, int] = {}
+
+    async def count(*worlds: "World") -> None:
+        for world in worlds:
+            stored = (await world.stored()).values()
+            for name, number in (
+                ("turns written", len(stored)),
+                ("lost", sum(0 in times for times in stored)),
+                ("twice", sum(max(times) > 1 for times in stored)),
+            ):
+                counted[name] = counted.get(name, 0) + number
+        request.node.user_properties.append(("counted", dict(counted)))
+        assert counted["turns written"] > 0
+        assert (counted["lost"], counted["twice"]) == (0, 0)
+
+    yield count
+    assert counted, "a row of the matrix that counted nothing"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    mark = item.get_closest_marker("fault")
+    if mark is not None and report.when == "call":
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        row = {"fault": mark.args[0], "point": str(parameters.get("point", "")), "cache": parameters.get("cache", "")}
+        report.user_properties.append(("row", row))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if any(name == "row" for name, _ in getattr(report, "user_properties", []))
+    ]
+    if not reports:
+        return
+    table = Table(*COLUMNS, title="The fault matrix")
+    for report in sorted(reports, key=lambda report: [part.zfill(4) for part in re.split(r"(\d+)", report.nodeid)]):
+        table.add_row(*_cells(report))
+    console = Console(width=120, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    terminalreporter.write_line(captured.get())
+
+
+def _cells(report: Any) -> list[str]:
+    properties: dict[str, Any] = {}
+    for name, value in report.user_properties:
+        properties |= value if name in {"row", "counted"} else {}
+    properties["verdict"] = report.outcome
+    return [str(properties.get(column, "not counted")) for column in COLUMNS]
