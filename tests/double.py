@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import json
+import math
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 # litellm asks the network for prices when it is imported, unless told not to.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+import httpx
 import litellm
 from litellm import CustomLLM, ModelResponse
 
@@ -35,21 +38,37 @@ class Double(CustomLLM):
 
     #: (schema title, text) of every call, the failing too.
     calls: list[tuple[str, str]] = field(default_factory=list)
-    #: What a text that contains a marker raises.
-    failures: dict[str, Callable[[], Exception]] = field(default_factory=dict)
+    #: What a text that contains a marker raises, and how often more.
+    failures: dict[str, tuple[Callable[[], Exception], float]] = field(default_factory=dict)
+    #: What a text that contains a marker is answered with, and how often more.
+    answers: dict[str, tuple[str, float]] = field(default_factory=dict)
+    #: The text whose calls never return.
+    hanging: str | None = None
     latency: float = 0.0
+    on_call: Callable[[], None] = lambda: None
     #: While it is not set, no call returns.
     gate: asyncio.Event | None = None
 
     def reset(self) -> None:
         self.calls.clear()
-        self.failures.clear()
+        self.heal()
         self.latency = float(os.environ.get(LATENCY_VARIABLE, 0))
         self.gate = None
+        self.on_call = lambda: None
 
-    def fail(self, marker: str, error: Callable[[], Exception]) -> None:
-        """Raise `error()` for every text that contains `marker`."""
-        self.failures[marker] = error
+    def heal(self) -> None:
+        """Answer everything again."""
+        self.failures.clear()
+        self.answers.clear()
+        self.hanging = None
+
+    def fail(self, marker: str, error: Callable[[], Exception], times: float = math.inf) -> None:
+        """Raise `error()` for the next `times` texts that contain `marker`."""
+        self.failures[marker] = (error, times)
+
+    def answer(self, marker: str, content: str, times: float = math.inf) -> None:
+        """Answer the next `times` texts that contain `marker` with `content`."""
+        self.answers[marker] = (content, times)
 
     def refuse(self, marker: str) -> None:
         """Refuse every text that contains `marker`, as a content filter does."""
@@ -58,21 +77,25 @@ class Double(CustomLLM):
     async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         text = kwargs["messages"][-1]["content"]
         schema = ((kwargs["optional_params"] or {}).get("response_format") or {}).get("json_schema", {})
-        title = schema.get("name", "")
+        # Once corrected, cognee asks with the schema in its prompt instead.
+        title = schema.get("name") or _title_in(kwargs["messages"][0]["content"])
         self.calls.append((title, text))
+        self.on_call()
         if log := os.environ.get(LOG_VARIABLE):
             with Path(log).open("a") as file:
                 file.write(f"{title}\n")
         if len(self.calls) == int(os.environ.get(KILL_VARIABLE, 0)):
             os.kill(os.getpid(), signal.SIGKILL)
-        for marker, error in self.failures.items():
-            if marker in text:
-                raise error()
+        if (error := _next(self.failures, text)) is not None:
+            raise error()
+        if self.hanging is not None and self.hanging in text:
+            await asyncio.Event().wait()
         if self.gate is not None:
             await self.gate.wait()
         await asyncio.sleep(self.latency)
         response: ModelResponse = kwargs["model_response"]
-        response.choices[0].message.content = _answer(title, text)
+        answer = _next(self.answers, text)
+        response.choices[0].message.content = _answer(title, text) if answer is None else answer
         response.usage = litellm.Usage(prompt_tokens=10, completion_tokens=5, total_tokens=15)
         return response
 
@@ -119,6 +142,29 @@ def quota_spent() -> Exception:
 def broken() -> Exception:
     """A provider that is down."""
     return litellm.InternalServerError("boom", PROVIDER, MODEL)
+
+
+def too_many(retry_after: float) -> Exception:
+    """A provider that asks to wait for so many seconds."""
+    response = httpx.Response(
+        429, headers={"retry-after": str(retry_after)}, request=httpx.Request("POST", "http://provider")
+    )
+    return litellm.RateLimitError("slow down", PROVIDER, MODEL, response=response)
+
+
+def _title_in(prompt: str) -> str:
+    """The schema's own title, the last of its object in cognee's indented form."""
+    titles = re.findall(r'^  "title": "(\w+)"', prompt, re.MULTILINE)
+    return titles[-1] if titles else ""
+
+
+def _next(planned: dict[str, tuple[Any, float]], text: str) -> Any:
+    """What is planned for a text, once less from now on; None when nothing is."""
+    for marker, (what, times) in planned.items():
+        if marker in text and times > 0:
+            planned[marker] = (what, times - 1)
+            return what
+    return None
 
 
 def _answer(title: str, text: str) -> str:

@@ -33,21 +33,6 @@ async def test_a_task_that_times_out_rejoins_its_commit_and_no_call_is_made_twic
     assert await world.all_stored_once()
 
 
-async def test_a_commit_that_hangs_is_ended_and_rolled_back_and_what_was_finished_stays(world, llm, monkeypatch):
-    session = new_session()
-    await world.say(session)
-    llm.gate = asyncio.Event()
-    settings = get_settings().model_copy(update={"commit_grace_seconds": 1.0, "llm_retry_seconds": 0.0})
-    monkeypatch.setattr("flows.persist_sessions.get_settings", lambda: settings)
-    report = await persist(world, session)
-    assert outcomes(report) == {session: Outcome.FAILED}
-    assert await world.nodes() == []
-    monkeypatch.undo()
-    llm.gate = None
-    assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
-    assert await world.all_stored_once()
-
-
 async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_next_run_finishes(world, llm):
     from flows.persist_sessions import persist_sessions
     from session_memory import dataset_lock

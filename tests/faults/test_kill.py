@@ -18,7 +18,7 @@ STEPS = [point for point in fault_points.POINTS if point not in {"before-remove"
 CALLS_A_GROUP = 4
 
 #: What happens to the cache between the kill and the next run.
-CACHES = ["same", pytest.param("new turn", marks=pytest.mark.long), pytest.param("deleted turn", marks=pytest.mark.long)]
+CACHES = ["same", *(pytest.param(cache, marks=pytest.mark.long) for cache in ("new turn", "deleted turn"))]
 
 
 async def change(world: World, session: str, cache: str, *, frozen: bool) -> None:
