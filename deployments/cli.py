@@ -12,7 +12,9 @@ from rich.console import Console
 from session_memory.errors import PrefectUnreachable, SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
-    from session_memory.report import PersistReport
+    from session_memory.report import PersistReport, RebuildReport
+
+    Report = PersistReport | RebuildReport
 
 DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
 
@@ -49,6 +51,12 @@ def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset"
 
 
 @app.command()
+def rebuild(user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
+    """Drop what cannot be read of the ledger, and take it from the dataset's documents."""
+    _run(lambda: _rebuild(user, dataset), as_json=as_json, doing="Rebuilding the ledger")
+
+
+@app.command()
 def demo() -> None:
     """Tell the whole story on this machine, with no key and no network."""
     _quiet()
@@ -79,12 +87,24 @@ async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistRep
     return await _persist(user, [session_id], dataset)
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, "PersistReport"]], *, as_json: bool, doing: str) -> NoReturn:
+async def _rebuild(user: str | None, dataset: str) -> "RebuildReport":
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    await runtime.start()
+    from session_memory.access import authorise
+    from session_memory.adoption import rebuild
+
+    return await rebuild(await authorise(user, dataset, get_settings()))
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:
     """Run `work`, print its report or its error, and leave with the exit code that says which."""
     _quiet()
     from prefect.exceptions import ParameterTypeError
     from prefect.settings import PREFECT_API_URL
 
+    report: Report
     try:
         with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
             report = asyncio.run(work())

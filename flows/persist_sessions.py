@@ -31,6 +31,7 @@ NO_SESSION_IDS = (
     "no session_ids given, nothing extracted. To persist everything that is pending, name every session: "
     "what is in the graph already costs nothing."
 )
+ADOPTED = "The ledger had lost {count} of this dataset's documents; they are known again by their own metadata."
 
 
 @flow(name="persist-sessions")
@@ -96,6 +97,7 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
         model=engine.model,
         local_model=engine.is_local,
         seconds=round(time.monotonic() - started, 3),
+        note=ADOPTED.format(count=extraction.adopted_documents) if extraction.adopted_documents else None,
     )
     await publish_report(report)
     return report

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
 from cognee.base_config import get_base_config
 from filelock import FileLock, Timeout
@@ -30,7 +29,15 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
     Raises:
         DatasetBusy: somebody else held it all that time; names them.
     """
-    path = lock_path(target.dataset_id)
+    called = f"dataset {target.dataset_name}"
+    async with hold_file(str(target.dataset_id), called=called, holder=holder, wait_seconds=wait_seconds):
+        yield
+
+
+@asynccontextmanager
+async def hold_file(name: str, *, called: str, holder: str, wait_seconds: float) -> AsyncIterator[None]:
+    """As `hold`, for anything that has a name; `called` is what the error says of it."""
+    path = lock_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)
     deadline = time.monotonic() + wait_seconds
@@ -40,9 +47,7 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
             break
         except Timeout:
             if time.monotonic() >= deadline:
-                raise DatasetBusy(
-                    dataset=target.dataset_name, seconds=round(wait_seconds), holder=_read_holder(path)
-                ) from None
+                raise DatasetBusy(held=called, seconds=round(wait_seconds), holder=_read_holder(path)) from None
             await asyncio.sleep(_POLL_SECONDS)
     try:
         _holder_path(path).write_text(json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()}))
@@ -52,9 +57,9 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
         lock.release()
 
 
-def lock_path(dataset_id: UUID) -> Path:
-    """The file whose lock is the dataset's."""
-    return Path(get_base_config().system_root_directory) / "session_memory" / f"{dataset_id}.lock"
+def lock_path(name: str) -> Path:
+    """The file whose lock it is; a dataset's is named by its id."""
+    return Path(get_base_config().system_root_directory) / "session_memory" / f"{name}.lock"
 
 
 def _holder_path(path: Path) -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+from pydantic import BaseModel, Field
+
 from session_memory.models import TurnRef
 
 #: Marks a document as ours, in `external_metadata`.
@@ -108,11 +110,17 @@ def data_id(
     return uuid5(_NAMESPACE, json.dumps(name, ensure_ascii=False, separators=(",", ":")))
 
 
-def external_metadata(*, session_id: str, owner_id: UUID, turns: tuple[TurnRef, ...]) -> dict[str, Any]:
-    """What reaches the TextDocument and DocumentChunk nodes: enough to rebuild the ledger from the dataset."""
-    return {
-        MARKER: SCHEMA,
-        "session_id": session_id,
-        "owner_id": str(owner_id),
-        "turns": [turn.model_dump(mode="json") for turn in turns],
-    }
+class Metadata(BaseModel):
+    """What a document says of itself, in `external_metadata`: it reaches the TextDocument and DocumentChunk nodes,
+    and is enough to rebuild the ledger from the dataset."""
+
+    #: `MARKER`.
+    schema_version: int = Field(default=SCHEMA, alias="session_memory")
+    session_id: str
+    owner_id: UUID
+    turns: tuple[TurnRef, ...]
+    replaces: UUID | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """As `cognee.add` takes it."""
+        return self.model_dump(mode="json", by_alias=True)

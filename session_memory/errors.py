@@ -114,7 +114,7 @@ class SessionUnreadable(SessionMemoryError):
 
 
 class DatasetBusy(SessionMemoryError):
-    """Another writer holds dataset {dataset} and did not let go within {seconds} s: {holder}. Run again when
+    """Another writer holds {held} and did not let go within {seconds} s: {holder}. Run again when
     it has finished, or raise SESSION_MEMORY_LOCK_WAIT_SECONDS."""
 
     code = "dataset_busy"
@@ -135,6 +135,13 @@ class LedgerSchemaUnknown(SessionMemoryError):
     wrote it, or a newer one; nothing was read and nothing was written."""
 
     code = "ledger_schema_unknown"
+
+
+class LedgerUnreadable(SessionMemoryError):
+    """A row of the ledger is not what Session Memory writes ({kind}), so nothing of its session was written.
+    `session-memory rebuild` drops what cannot be read and takes it from the dataset's documents and the cache."""
+
+    code = "ledger_unreadable"
 
 
 class ExtractionConflict(SessionMemoryError):

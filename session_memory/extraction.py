@@ -7,9 +7,9 @@ from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data
 from sqlalchemy import select
 
-from session_memory import fault_points, ledger, planning, session_cache
+from session_memory import adoption, fault_points, ledger, planning, session_cache
 from session_memory.document import CachedSession
-from session_memory.errors import ExtractionConflict, SessionUnreadable
+from session_memory.errors import ExtractionConflict, LedgerUnreadable, SessionUnreadable
 from session_memory.failures import told_in_our_words
 from session_memory.foreign import ForeignDocuments, read_text
 from session_memory.holdings import HeldSession
@@ -23,23 +23,26 @@ _ATTEMPTS = 10
 async def extract(target: Target, session_ids: list[str], settings: Settings) -> Extraction:
     """Freeze everything pending of the sessions, and say what that is.
 
-    A session that cannot be read is a `SessionPlan` with an error; the others are not affected.
+    A session that cannot be read, in the cache or the ledger, is a `SessionPlan` with an error; the others are not
+    affected.
 
     Raises:
         CachingDisabled, CacheUnreachable: no session can be read.
         DatasetGone: the dataset was deleted.
     """
     session_cache.require_caching()
+    with told_in_our_words():
+        adopted = await adoption.adopt(target)
     documents = ForeignDocuments(target)
     plans = []
     for session_id in dict.fromkeys(session_ids):
         try:
             with told_in_our_words():
                 plans.append(await _extract_one(target, session_id, documents, settings))
-        except (SessionUnreadable, ExtractionConflict) as error:
+        except (SessionUnreadable, ExtractionConflict, LedgerUnreadable) as error:
             plans.append(SessionPlan(session_id=session_id, error_code=error.code, error=str(error)))
     await fault_points.reach("extracted")
-    return Extraction(sessions=tuple(plans))
+    return Extraction(sessions=tuple(plans), adopted_documents=adopted)
 
 
 async def _extract_one(target: Target, session_id: str, documents: ForeignDocuments, settings: Settings) -> SessionPlan:

@@ -153,9 +153,9 @@ async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> Non
             data=window.text,
             data_id=window.data_id,
             label=f"session {window.session_id}",
-            external_metadata=document.external_metadata(
-                session_id=window.session_id, owner_id=target.user_id, turns=window.turns
-            ),
+            external_metadata=document.Metadata(
+                session_id=window.session_id, owner_id=target.user_id, turns=window.turns, replaces=window.replaces
+            ).dump(),
             node_set=list(window.node_set),
             literal_text=True,
         )

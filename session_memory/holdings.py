@@ -14,7 +14,7 @@ class HeldWindow:
 
     data_id: UUID
     session_id: str
-    state: str
+    state: State
     text: str | None
     turns: tuple[TurnRef, ...]
     node_set: tuple[str, ...]

@@ -1,6 +1,6 @@
 """What was planned for a dataset, and, derived from cognee's own rows, what became of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, CursorResult, Update, and_, delete, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_memory.errors import DatasetGone, LedgerSchemaUnknown
+from session_memory.errors import DatasetGone, LedgerUnreadable
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
-from session_memory.ledger_schema import VERSION, Base, SchemaRow, State, TurnRow, WindowRow
+from session_memory.ledger_schema import State, TurnRow, WindowRow
 from session_memory.models import Target, TurnRef
 
 _PAGE = 400
@@ -30,32 +30,27 @@ def is_complete(dataset_id: UUID) -> ColumnElement[bool]:
     return and_(Data.dataset_id == dataset_id, status == DataItemStatus.DATA_ITEM_PROCESSING_COMPLETED.value)
 
 
-async def create_schema() -> None:
-    """Create the ledger's tables if they are missing.
+def says_complete(row: Data, dataset_id: UUID) -> bool:
+    """As `is_complete`, of a row that was read."""
+    status = (row.pipeline_status or {}).get("cognify_pipeline", {}).get(str(dataset_id))
+    return bool(status == DataItemStatus.DATA_ITEM_PROCESSING_COMPLETED.value)
 
-    Raises:
-        LedgerSchemaUnknown: they have a version this program does not know.
-    """
-    engine = get_relational_engine().engine
-    # SQLAlchemy's errors quote a statement's parameters, and one of ours is a conversation.
-    engine.sync_engine.hide_parameters = True
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-        found = await connection.scalar(select(SchemaRow.version))
-        if found is None:
-            await connection.execute(insert(SchemaRow).values(version=VERSION))
-        elif found != VERSION:
-            raise LedgerSchemaUnknown(found=found, known=VERSION)
+
+def generation_of(dataset: Dataset) -> str:
+    """What tells a dataset from one made again under its name; compared for equality only, never with a clock."""
+    return str(dataset.created_at.replace(tzinfo=None).isoformat())
 
 
 async def session_in(target: Target, session_id: str) -> HeldSession:
     """What the ledger holds of a session.
 
     First brings it up to date with the dataset: windows seen complete for the first time are noted, and what
-    a deleted dataset held is pending again in the one made under its name.
+    a deleted dataset held is pending again in the one made under its name. Turns lost from the ledger are taken
+    from the windows that hold them; those of a lost window are unknown again.
 
     Raises:
         DatasetGone: the dataset was deleted.
+        LedgerUnreadable: a row is not what this program writes.
     """
     async with get_relational_engine().get_async_session() as session:
         generation = await _generation(session, target)
@@ -66,18 +61,22 @@ async def session_in(target: Target, session_id: str) -> HeldSession:
             await session.commit()
             windows = await _windows(session, target, WindowRow.session_id == session_id)
         turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
-        # What cognee had stored in a dataset that is gone is stored no more.
-        kept = []
+        held = {row.data_id: _held(row, written, complete) for row, written, complete in windows}
+        kept = {}
         for row in turns:
-            if row.data_id is None and row.dataset_generation != generation:
+            # What cognee had stored in a dataset that is gone is stored no more.
+            lost = row.data_id not in held if row.data_id else row.dataset_generation != generation
+            if lost:
                 await session.delete(row)
             else:
-                kept.append(row)
+                kept[row.qa_id] = HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id)
+        await session.flush()
+        for turn in _unheld(held.values(), kept):
+            kept[turn.qa_id] = turn
+            values = {"hash": turn.hash, "data_id": turn.data_id, "dataset_generation": generation}
+            await session.execute(insert(TurnRow).values(**_owner(target, session_id), qa_id=turn.qa_id, **values))
         await session.commit()
-        return HeldSession(
-            windows={row.data_id: _held(row, written, complete) for row, written, complete in windows},
-            turns={row.qa_id: HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id) for row in kept},
-        )
+        return HeldSession(windows=held, turns=kept)
 
 
 async def windows_by_id(target: Target, data_ids: Iterable[UUID]) -> dict[UUID, HeldWindow]:
@@ -183,7 +182,7 @@ async def purge_texts(target: Target, *, older_than_days: float) -> int:
 
 
 async def _write(session: AsyncSession, target: Target, session_id: str, changes: Changes, generation: str) -> None:
-    owner = {"dataset_id": target.dataset_id, "owner_id": target.user_id, "session_id": session_id}
+    owner = _owner(target, session_id)
     if changes.supersedes:
         superseded = await _update(
             session,
@@ -260,18 +259,17 @@ async def _catch_up(
 
 
 async def _generation(session: AsyncSession, target: Target) -> str:
-    created_at = await session.scalar(select(Dataset.created_at).where(Dataset.id == target.dataset_id))
-    if created_at is None:
+    dataset = await session.get(Dataset, target.dataset_id)
+    if dataset is None:
         raise DatasetGone(dataset=target.dataset_name)
-    # Compared for equality only, never with a clock.
-    return str(created_at.replace(tzinfo=None).isoformat())
+    return generation_of(dataset)
 
 
 async def _windows(
     session: AsyncSession, target: Target, condition: ColumnElement[bool]
 ) -> list[tuple[WindowRow, bool, bool]]:
     """Rows of the ledger with (document exists, document is complete), oldest first."""
-    rows = await session.execute(
+    found = (
         select(WindowRow, Data.id.is_not(None), is_complete(target.dataset_id))
         .outerjoin(Data, and_(Data.id == WindowRow.data_id, Data.dataset_id == target.dataset_id))
         .where(
@@ -282,17 +280,37 @@ async def _windows(
         .order_by(WindowRow.created_at, WindowRow.data_id)
         .execution_options(populate_existing=True)
     )
-    return [(row, bool(written), bool(complete)) for row, written, complete in rows]
+    try:
+        return [(row, bool(written), bool(complete)) for row, written, complete in await session.execute(found)]
+    except (ValueError, LookupError) as error:
+        raise LedgerUnreadable(kind=type(error).__name__) from None
+
+
+def _unheld(windows: Iterable[HeldWindow], held: Mapping[str, HeldTurn]) -> list[HeldTurn]:
+    """Turns of active windows that no row of theirs holds: lost rows. A later window's word counts."""
+    found = {
+        turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id)
+        for window in windows
+        if window.state != State.SUPERSEDED
+        for turn in window.turns
+    }
+    return [turn for qa_id, turn in found.items() if qa_id not in held]
 
 
 def _held(row: WindowRow, written: bool, complete: bool) -> HeldWindow:
+    try:
+        turns = tuple(TurnRef.model_validate(turn) for turn in row.turns)
+        node_set = tuple(row.node_set)
+        state = State(row.state)
+    except (ValueError, TypeError) as error:
+        raise LedgerUnreadable(kind=type(error).__name__) from None
     return HeldWindow(
         data_id=row.data_id,
         session_id=row.session_id,
-        state=row.state,
+        state=state,
         text=row.text,
-        turns=tuple(TurnRef.model_validate(turn) for turn in row.turns),
-        node_set=tuple(row.node_set),
+        turns=turns,
+        node_set=node_set,
         replaces=row.replaces,
         attempts=row.attempts,
         error_code=row.error_code,
@@ -300,6 +318,10 @@ def _held(row: WindowRow, written: bool, complete: bool) -> HeldWindow:
         complete=complete,
         seen_complete=row.first_seen_complete_at is not None,
     )
+
+
+def _owner(target: Target, session_id: str) -> dict[str, Any]:
+    return {"dataset_id": target.dataset_id, "owner_id": target.user_id, "session_id": session_id}
 
 
 def _of(table: type[WindowRow] | type[TurnRow], target: Target, session_id: str) -> ColumnElement[bool]:

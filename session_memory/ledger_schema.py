@@ -1,14 +1,15 @@
 """The ledger's tables: what was planned, beside cognee's own tables and apart from its migrations."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-#: Raised with every change of these tables.
-VERSION = 1
+#: Raised with every change of these tables; `ledger_setup` has the step from each version to the next.
+VERSION = 2
 
 
 class Base(DeclarativeBase):
@@ -23,7 +24,7 @@ class SchemaRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class State:
+class State(StrEnum):
     """What was intended for a window. Whether it is in the graph is never stored: see `ledger.is_complete`."""
 
     #: To be committed, or committed.
@@ -56,6 +57,8 @@ class WindowRow(Base):
     #: When the dataset was made for which this holds. A dataset that is deleted and made again keeps its id.
     dataset_generation: Mapped[str] = mapped_column(Text)
     first_seen_complete_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    #: When it was taken from its document's own metadata, because the ledger had lost it.
+    adopted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=lambda: datetime.now(UTC))
 
 

@@ -89,6 +89,8 @@ class Extraction(Frozen):
     """What `extract_user_sessions` returns: everything pending, frozen in the ledger."""
 
     sessions: tuple[SessionPlan, ...] = ()
+    #: Documents of the dataset that the ledger had lost and now knows again.
+    adopted_documents: int = 0
 
     @property
     def windows(self) -> list[Window]:

@@ -115,6 +115,8 @@ class PersistReport(BaseModel):
         """The report for a terminal: a line a session, what to do about failures, the counts last."""
         lines = [f"{session.session_id}: {_line(session)}" for session in _sorted(self.sessions)[:_SHOWN]]
         lines += _cut_note(self.sessions)
+        if self.note and self.sessions:
+            lines.append(self.note)
         if self.local_model:
             lines.append("No LLM is configured: the packaged rules read the text. Set LLM_API_KEY for a better graph.")
         return "\n".join([*lines, self.summary()])
@@ -123,6 +125,8 @@ class PersistReport(BaseModel):
         """The report for Prefect's page of a run."""
         head = [f"# {self.dataset}", "", self.summary(), ""]
         failures = [f"- `{_cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
+        if self.note and self.sessions:
+            head += [self.note, ""]
         if failures:
             head += ["## What to do", "", *failures[:_SHOWN], ""]
         if not self.sessions:
@@ -142,6 +146,23 @@ class PersistReport(BaseModel):
         """Raises SessionsNotPersisted, carrying this report, when a session needs attention."""
         if self.failed_sessions:
             raise SessionsNotPersisted(self.summary(), self)
+
+
+class RebuildReport(BaseModel):
+    """What `session-memory rebuild` did to the ledger's part of one user and dataset."""
+
+    #: Windows that could not be read.
+    dropped_windows: int
+    #: Documents the ledger did not know.
+    adopted_documents: int
+
+    def asstr(self) -> str:
+        """The report for a terminal."""
+        return (
+            f"{self.dropped_windows} unreadable {_plural('window', self.dropped_windows)} dropped, "
+            f"{self.adopted_documents} {_plural('document', self.adopted_documents)} adopted. "
+            "What is missing still is planned from the cache by the next `session-memory persist`."
+        )
 
 
 def _line(session: SessionReport) -> str:

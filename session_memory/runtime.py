@@ -52,6 +52,7 @@ async def start() -> Runtime:
     Raises:
         LocalModelsMissing: no LLM is configured and the extra `local` is not installed.
         LedgerSchemaUnknown: a newer release wrote the ledger.
+        StoreUnavailable: the relational database cannot be read or written.
     """
     global _runtime, _starting
     if _runtime is not None:
@@ -81,11 +82,12 @@ async def _start(settings: Settings) -> Runtime:
     llm = importlib.import_module("session_memory.llm")
     llm.bound_retries(settings.llm_retry_seconds)
     llm.count_calls()
-    # Its migration scripts print, and standard output is ours (`--json`).
-    with redirect_stdout(io.StringIO()):
-        await importlib.import_module("cognee.modules.engine.operations.setup").setup()
-        await importlib.import_module("cognee.modules.migrations.startup").run_migrations()
-    await importlib.import_module("session_memory.ledger").create_schema()
+    with importlib.import_module("session_memory.failures").told_in_our_words():
+        # Its migration scripts print, and standard output is ours (`--json`).
+        with redirect_stdout(io.StringIO()):
+            await importlib.import_module("cognee.modules.engine.operations.setup").setup()
+            await importlib.import_module("cognee.modules.migrations.startup").run_migrations()
+        await importlib.import_module("session_memory.ledger_setup").prepare()
     config = importlib.import_module("cognee.infrastructure.llm.config").get_llm_config()
     return Runtime(cognee, config.llm_model)
 

@@ -5,7 +5,13 @@ from contextlib import suppress
 from uuid import UUID
 
 from session_memory import fault_points, ledger, planning, session_cache
-from session_memory.errors import CacheUnreachable, DatasetGone, SessionMemoryError, SessionUnreadable
+from session_memory.errors import (
+    CacheUnreachable,
+    DatasetGone,
+    LedgerUnreadable,
+    SessionMemoryError,
+    SessionUnreadable,
+)
 from session_memory.failures import told_in_our_words
 from session_memory.holdings import HeldSession, HeldWindow
 from session_memory.ledger_schema import State
@@ -43,6 +49,9 @@ async def settle(
                 held = await ledger.session_in(target, plan.session_id)
             except DatasetGone as gone:
                 held, stopped = HeldSession(windows={}, turns={}), gone
+            except LedgerUnreadable:
+                # The plan says so.
+                held = HeldSession(windows={}, turns={})
             reports.append(_report(plan, held, receipts, errors, stopped))
             # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
             if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:

@@ -64,7 +64,7 @@ async def test_a_dataset_held_by_another_process_is_waited_for_and_then_its_hold
     session = new_session()
     await world.say(session)
     target = await authorise(None, str(world.dataset.id), get_settings())
-    path = dataset_lock.lock_path(target.dataset_id)
+    path = dataset_lock.lock_path(str(target.dataset_id))
     path.parent.mkdir(parents=True, exist_ok=True)
     program = f"""
 import json, os, sys, time

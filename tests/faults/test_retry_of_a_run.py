@@ -1,58 +1,46 @@
 """A killed run of a deployment, resumed with `prefect flow-run retry`."""
 
+import shutil
 import signal
 
 import pytest
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
 from session_memory import fault_points
-from tests.faults import processes
+from tests.faults import processes, runs
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-ENTRYPOINT = "tests/faults/persist_with_double.py:persist_sessions"
+ONE_A_GROUP = {"SESSION_MEMORY_WINDOWS_PER_GROUP": "1"}
 
 
-async def execute(run: FlowRun, **extra: str) -> processes.Ended:
-    """What a process worker runs for a flow run."""
-    return await processes.program("-m", "prefect.engine", str(run.id), PREFECT__FLOW_ENTRYPOINT=ENTRYPOINT, **extra)
-
-
-async def cognify_states(client: PrefectClient, run: FlowRun) -> list[str]:
-    tasks = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-    latest = {task.name: task for task in sorted(tasks, key=lambda task: task.created)}
-    return sorted(str(task.state_name) for name, task in latest.items() if name.startswith("cognify "))
-
-
-async def test_a_killed_run_that_is_retried_shows_finished_windows_as_cached_and_does_the_rest(world, tmp_path):
-    from flows.persist_sessions import persist_sessions
-
+@pytest.mark.fault("killed run retried")
+@pytest.mark.parametrize("point", ["results kept", pytest.param("results wiped", marks=pytest.mark.long)])
+async def test_a_killed_run_that_is_retried_does_the_rest_and_shows_what_it_remembers(world, count, tmp_path, point):
     sessions = [new_session() for _ in range(4)]
     for session in sessions:
         await world.say(session)
-    async with get_client() as client:
-        flow_id = await client.create_flow(persist_sessions)
-        deployment = await client.create_deployment(flow_id, name="retried", entrypoint=ENTRYPOINT)
-        run = await client.create_flow_run_from_deployment(
-            deployment, parameters={"session_ids": sessions, "dataset": str(world.dataset.id)}
-        )
-        settings = {"SESSION_MEMORY_WINDOWS_PER_GROUP": "1"}
-        killed = await execute(run, **settings, **{fault_points.VARIABLE: "locked:3=kill"})
+    results = tmp_path / "results"
+    settings = {**ONE_A_GROUP, "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(results)}
+    async with runs.scheduled(world, *sessions) as (client, run):
+        killed = await runs.execute(run, **settings, **{fault_points.VARIABLE: "locked:3=kill"})
         assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
         # As a worker does with a run whose process is gone.
         await client.set_flow_run_state(run.id, Crashed(), force=True)
         retried = await processes.program("-m", "prefect", "flow-run", "retry", str(run.id))
         assert retried.returncode == 0, retried.output
+        assert list(results.iterdir())
+        if point == "results wiped":
+            shutil.rmtree(results)
         log = tmp_path / "calls"
-        resumed = await execute(run, **settings, **{processes.LOG: str(log)})
+        resumed = await runs.execute(run, **settings, **{processes.LOG: str(log)})
         assert resumed.returncode == 0, resumed.output[-3000:]
-        state = (await client.read_flow_run(run.id)).state
-        assert state is not None
-        assert state.is_completed(), state
-        assert await cognify_states(client, run) == ["Cached", "Cached", "Completed", "Completed"]
+        assert (await runs.state_of(client, run)).is_completed()
+        remembered = ["Cached", "Cached", "Completed", "Completed"]
+        # Without its results, extraction finds two windows pending; the finished ones need no task.
+        assert (await runs.task_states(client, run, "cognify "))[-2:] == remembered[-2:]
+        if point == "results kept":
+            assert await runs.task_states(client, run, "cognify ") == remembered
     assert processes.calls_in(log) == 4
-    assert await world.all_stored_once()
+    await count(world)

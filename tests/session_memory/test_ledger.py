@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert, text, update
 
-from session_memory import errors, ledger, planning, session_cache
+from session_memory import errors, ledger, ledger_setup, planning, session_cache
 from session_memory.access import authorise
 from session_memory.ledger_schema import VERSION, SchemaRow, WindowRow
 from session_memory.settings import get_settings
@@ -76,11 +76,11 @@ async def test_a_ledger_of_another_version_is_refused_with_both_numbers(llm):
         await connection.execute(update(SchemaRow).values(version=VERSION + 1))
     try:
         with pytest.raises(errors.LedgerSchemaUnknown, match=f"version {VERSION + 1} .* version {VERSION}"):
-            await ledger.create_schema()
+            await ledger_setup.prepare()
     finally:
         async with engine.begin() as connection:
             await connection.execute(update(SchemaRow).values(version=VERSION))
-    await ledger.create_schema()
+    await ledger_setup.prepare()
 
 
 async def test_looking_a_session_up_uses_an_index(llm):
