@@ -10,6 +10,7 @@ from uuid import UUID
 from session_memory import access, dataset_lock, fault_points, graph_file, graph_writer, ledger, planning
 from session_memory.errors import (
     AnswerUnreadable,
+    DiskFull,
     DocumentRefused,
     LLMQuotaSpent,
     LLMRefusedKey,
@@ -26,7 +27,7 @@ from session_memory.models import Receipt, Target, Window
 from session_memory.settings import Settings
 
 #: With these no other window would fare better: the run stops, and everything else stays pending.
-_STOPPING = (LLMRefusedKey, LLMQuotaSpent, LLMRejectsEverything)
+_STOPPING = (LLMRefusedKey, LLMQuotaSpent, LLMRejectsEverything, DiskFull)
 #: With these the next window would wait as long again; two in a row, and the run stops.
 _OUTAGE = (LLMUnavailable, WriteTookTooLong)
 

@@ -214,6 +214,13 @@ class StoreUnavailable(SessionMemoryError):
     transient = True
 
 
+class DiskFull(SessionMemoryError):
+    """There is no room left where cognee keeps its documents and databases (DATA_ROOT_DIRECTORY,
+    SYSTEM_ROOT_DIRECTORY). Nothing was lost: make room and run again; it takes up where this run stopped."""
+
+    code = "disk_full"
+
+
 class WriteTookTooLong(SessionMemoryError):
     """Writing took over {seconds} s and was ended; what was finished by then stays, the rest is pending and the next
     run takes it up. If the LLM is only slow, raise SESSION_MEMORY_COMMIT_GRACE_SECONDS."""

@@ -1,5 +1,6 @@
 """What an error of cognee, the LLM or a store means for a document and for the run."""
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from session_memory.errors import (
     AnswerUnreadable,
+    DiskFull,
     DocumentRefused,
     LLMQuotaSpent,
     LLMRefusedKey,
@@ -31,6 +33,7 @@ _QUOTA_SPENT = (LLMPaymentRequiredError, LLMQuotaExceededError, litellm.BudgetEx
 #: The same text gets the same answer, however often it is sent.
 REFUSED = (ContentPolicyFilterError, litellm.BadRequestError, litellm.UnprocessableEntityError)
 _LLM_PACKAGES = ("litellm", "openai", "tenacity", "cognee.infrastructure.llm")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: A model that answered in another form than asked for, after cognee's own corrections of it.
 UNREADABLE = (ValidationError, json.JSONDecodeError)
 
@@ -65,6 +68,8 @@ def _classify_one(error: BaseException) -> SessionMemoryError | None:
         return DocumentRefused(kind=kind)
     if isinstance(error, UNREADABLE):
         return AnswerUnreadable(kind=kind)
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return DiskFull()
     if isinstance(error, DBAPIError):
         return StoreUnavailable(kind=type(error.orig).__name__)
     if isinstance(error, EmbeddingException) or type(error).__module__.startswith(_LLM_PACKAGES):

@@ -52,6 +52,11 @@ async def command(*arguments: str, **extra: str) -> Ended:
     return await _nursery.run(COMMAND, list(arguments), extra)
 
 
+async def beside(what: str, *arguments: str) -> Ended:
+    """Do something of `tests.faults.beside` in a process of its own, to its end."""
+    return await _nursery.run(f"tests.faults.beside:{what}", list(arguments), {})
+
+
 async def program(*arguments: str, **extra: str) -> Ended:
     """Run a Python program from the start."""
     process = await asyncio.create_subprocess_exec(

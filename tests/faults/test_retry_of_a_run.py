@@ -10,13 +10,13 @@ from session_memory import fault_points
 from tests.faults import processes, runs
 from tests.world import new_session
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.long]
 
 ONE_A_GROUP = {"SESSION_MEMORY_WINDOWS_PER_GROUP": "1"}
 
 
 @pytest.mark.fault("killed run retried")
-@pytest.mark.parametrize("point", ["results kept", pytest.param("results wiped", marks=pytest.mark.long)])
+@pytest.mark.parametrize("point", ["results kept", "results wiped"])
 async def test_a_killed_run_that_is_retried_does_the_rest_and_shows_what_it_remembers(world, count, tmp_path, point):
     sessions = [new_session() for _ in range(4)]
     for session in sessions:

@@ -53,21 +53,6 @@ async def test_the_dataset_stays_usable_for_cognee_itself(world, llm):
     assert await world.times("Somebody adds") == (1, 1)
 
 
-async def test_later_runs_are_not_failed_by_it_and_try_it_alone_up_to_a_limit(world, llm):
-    bad = await refused_session(world, llm)
-    await persist(world, bad)
-    tries = []
-    for _ in range(get_settings().quarantine_attempts + 2):
-        llm.calls.clear()
-        good = new_session()
-        await world.say(good)
-        report = await persist(world, bad, good)
-        assert report.failed_sessions == []
-        assert outcomes(report)[good] == Outcome.PERSISTED
-        tries.append([title for title, text in llm.calls if "Poison" in text])
-    assert [bool(titles) for titles in tries] == [True, True, False, False, False], tries
-
-
 async def test_a_quarantined_turn_that_is_accepted_later_is_persisted_once(world, llm):
     bad = await refused_session(world, llm)
     await persist(world, bad)

@@ -1,0 +1,109 @@
+"""A database that is locked for a while, a disk that is full."""
+
+import asyncio
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from session_memory import errors
+from session_memory.models import Outcome
+from tests.faults import processes, runs
+from tests.running import outcomes, persist
+from tests.world import new_session
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def database() -> str:
+    from cognee.infrastructure.databases.relational import get_relational_engine
+
+    return str(get_relational_engine().engine.url.database)
+
+
+async def said(world) -> list[str]:
+    sessions = [new_session(), new_session()]
+    for session in sessions:
+        await world.say(session)
+    return sessions
+
+
+@pytest.mark.long
+@pytest.mark.fault("SQLite locked for 20 s")
+async def test_a_database_locked_for_twenty_seconds_in_mid_run_is_waited_for(world, llm, count, tmp_path):
+    sessions = await said(world)
+    llm.gate = asyncio.Event()
+    run = asyncio.create_task(persist(world, *sessions))
+    await runs.until(lambda: llm.calls)
+    locked = tmp_path / "locked"
+    lock = asyncio.create_task(processes.beside("lock_database", database(), "20", str(locked)))
+    await runs.until(locked.exists)
+    started = time.monotonic()
+    llm.gate.set()
+    assert set(outcomes(await run).values()) == {Outcome.PERSISTED}
+    assert time.monotonic() - started > 15
+    assert (await lock).returncode == 0
+    await count(world)
+
+
+@pytest.mark.fault("SQLite locked for longer than a run waits")
+async def test_a_database_that_stays_locked_is_a_clean_failure_and_the_next_run_recovers(
+    world, llm, count, tmp_path, monkeypatch
+):
+    from cognee.infrastructure.databases.relational import get_relational_engine
+    from sqlalchemy import event
+
+    def impatient(connection, _record) -> None:
+        connection.execute("PRAGMA busy_timeout = 200")
+
+    sessions = await said(world)
+    llm.gate = asyncio.Event()
+    run = asyncio.create_task(persist(world, *sessions))
+    await runs.until(lambda: llm.calls)
+    locked = tmp_path / "locked"
+    engine = get_relational_engine().engine.sync_engine
+    event.listen(engine, "connect", impatient)
+    try:
+        lock = asyncio.create_task(processes.beside("lock_database", database(), "12", str(locked)))
+        await runs.until(locked.exists)
+        llm.gate.set()
+        with pytest.raises(errors.StoreUnavailable) as failed:
+            await run
+        assert "Marker" not in str(failed.value)
+        assert (await lock).returncode == 0
+    finally:
+        event.remove(engine, "connect", impatient)
+    assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}
+    await count(world)
+
+
+@pytest.fixture
+def small_disk():
+    """The place of cognee's documents as a disk of its own, of 256 KiB; gives the folder."""
+    from cognee.base_config import get_base_config
+
+    folder = Path(get_base_config().data_root_directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root; CI has it")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.fault("disk full while adding")
+async def test_a_full_disk_stops_the_run_which_says_so_and_the_next_one_recovers(world, llm, count, small_disk):
+    sessions = await said(world)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(1024 * 1024))
+    report = await persist(world, *sessions)
+    assert {session.error_code for session in report.sessions} == {"disk_full"}
+    assert llm.calls == []
+    assert await world.documents() == []
+    assert await world.nodes() == []
+    filler.unlink()
+    assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}
+    await count(world)
