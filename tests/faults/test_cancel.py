@@ -6,19 +6,15 @@ import pytest
 
 from session_memory.models import Outcome
 from session_memory.settings import get_settings
+from tests.faults import runs
 from tests.running import outcomes, persist
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-async def until(condition) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.05)
-
-
-async def test_a_task_that_times_out_rejoins_its_commit_and_no_call_is_made_twice(world, llm, monkeypatch):
+@pytest.mark.fault("a task times out in mid-commit")
+async def test_a_task_that_times_out_rejoins_its_commit_and_no_call_is_made_twice(world, llm, count, monkeypatch):
     from tasks.cognify_session import cognify_session
 
     impatient = cognify_session.with_options(timeout_seconds=0.5, retries=20, retry_delay_seconds=0.2)
@@ -30,10 +26,11 @@ async def test_a_task_that_times_out_rejoins_its_commit_and_no_call_is_made_twic
     report = await persist(world, slow, quick)
     assert outcomes(report) == {slow: Outcome.PERSISTED, quick: Outcome.PERSISTED}
     assert len(llm.calls) == 4
-    assert await world.all_stored_once()
+    await count(world)
 
 
-async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_next_run_finishes(world, llm):
+@pytest.mark.fault("the flow is cancelled in mid-call")
+async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_next_run_finishes(world, llm, count):
     from flows.persist_sessions import persist_sessions
     from session_memory import dataset_lock
     from session_memory.access import authorise
@@ -43,7 +40,7 @@ async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_nex
         await world.say(session)
     llm.gate = asyncio.Event()
     run = asyncio.create_task(persist_sessions(session_ids=sessions, dataset=str(world.dataset.id)))
-    await until(lambda: llm.calls)
+    await runs.until(lambda: llm.calls)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -52,10 +49,11 @@ async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_nex
         assert await world.nodes() == []
     llm.gate = None
     assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}
-    assert await world.all_stored_once()
+    await count(world)
 
 
-async def test_a_run_that_is_cancelled_does_not_harm_one_on_another_dataset(world, llm):
+@pytest.mark.fault("another dataset's run is cancelled")
+async def test_a_run_that_is_cancelled_does_not_harm_one_on_another_dataset(world, llm, count):
     from flows.persist_sessions import persist_sessions
     from tests.world import World
 
@@ -66,10 +64,10 @@ async def test_a_run_that_is_cancelled_does_not_harm_one_on_another_dataset(worl
     llm.gate = asyncio.Event()
     cancelled = asyncio.create_task(persist_sessions(session_ids=[mine], dataset=str(world.dataset.id)))
     finishing = asyncio.create_task(persist(other, theirs))
-    await until(lambda: len(llm.calls) >= 4)
+    await runs.until(lambda: len(llm.calls) >= 4)
     cancelled.cancel()
     llm.gate.set()
     assert outcomes(await finishing) == {theirs: Outcome.PERSISTED}
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    assert await other.all_stored_once()
+    await count(other)
