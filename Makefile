@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test faults mutants lint clean
+.PHONY: help setup lock demo test faults interleavings mutants lint clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -16,7 +16,8 @@ setup: .venv/installed ## Build .venv from requirements.lock
 		{ echo "Python 3.11, 3.12 or 3.13 is needed; name one: make setup PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@# Compiled once here: where Python may not write bytecode itself, every start would compile cognee again (8 s).
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
@@ -33,6 +34,10 @@ test: setup ## Run the tests, of the fault matrix the quick half
 
 faults: setup ## Run the whole fault matrix and print its table
 	$(BIN)/pytest -n 2 tests/faults
+
+interleavings: setup ## Ten thousand steps of everything that can happen, against a model (an hour and a half)
+	INTERLEAVING_STEPS=10000 INTERLEAVING_PARTS=20 INTERLEAVING_SEED=$${INTERLEAVING_SEED:-$$RANDOM} \
+		$(BIN)/pytest -n 2 tests/faults/test_interleavings.py
 
 mutants: setup ## Take out each guard of tests/mutations.md and see its test fail
 	$(BIN)/python -m tests.mutants

@@ -35,16 +35,13 @@ class Turn:
             qa_id=qa_id or f"{digest[:32]}@{time}",
             hash=digest,
             time=time,
-            text=f"Time: {time}\n\n{question_and_answer(question, answer)}",
+            text=f"{_time(time)}{question_and_answer(question, answer)}",
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class CachedTurn(Turn):
-    """A turn as the cache holds it."""
-
-    #: The form in which cognee's own pipeline would have written it.
-    bare_text: str
+    @property
+    def bare_text(self) -> str:
+        """The form in which cognee's own pipeline writes it."""
+        return self.text.removeprefix(_time(self.time))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ class CachedSession:
     """A session as the cache holds it now; without turns when it expired or never was."""
 
     session_id: str
-    turns: tuple[CachedTurn, ...]
+    turns: tuple[Turn, ...]
     #: The node set pinned to the session, added to the one all sessions get.
     node_set: tuple[str, ...]
     #: How many turns cognee's own path says it has stored: a hint, never evidence.
@@ -75,6 +72,10 @@ def hash_of(question: str, answer: str) -> str:
 def question_and_answer(question: str, answer: str) -> str:
     """A turn's text in the form cognee's own session pipeline writes."""
     return f"Question: {question}\n\nAnswer: {answer}\n\n"
+
+
+def _time(time: str) -> str:
+    return f"Time: {time}\n\n"
 
 
 def header(session_id: str) -> str:

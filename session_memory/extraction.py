@@ -70,11 +70,13 @@ async def _extract_one(target: Target, session_id: str, documents: ForeignDocume
 
 
 async def _foreign(cached: CachedSession, held: HeldSession, documents: ForeignDocuments) -> set[str]:
-    unknown = planning.unknown_turns(cached, held)
-    if not cached.watermark or not unknown:
+    """Turns still to be planned or written that cognee's own path has stored meanwhile."""
+    # What an earlier run left unfinished is always looked up; the rest only if cognee says it stored anything.
+    turns = planning.unsettled_turns(cached, held) + (planning.unknown_turns(cached, held) if cached.watermark else [])
+    if not turns:
         return set()
     counted = Counter(turn.hash for turn in held.turns.values() if turn.data_id is None)
-    return await documents.stored(cached.session_id, unknown, counted=counted)
+    return await documents.stored(cached.session_id, turns, counted=counted)
 
 
 async def _texts(target: Target, data_ids: list[UUID]) -> dict[UUID, str]:

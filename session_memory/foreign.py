@@ -12,7 +12,7 @@ from cognee.infrastructure.files.utils.open_data_file import open_data_file
 from cognee.modules.data.models import Data
 from sqlalchemy import String, cast, select
 
-from session_memory.document import MARKER, CachedTurn, header
+from session_memory.document import MARKER, Turn, header
 from session_memory.ledger import is_complete
 from session_memory.models import Target
 from session_memory.planning import NODE_SET
@@ -25,7 +25,7 @@ class ForeignDocuments:
         self._target = target
         self._by_session: dict[str, list[str]] | None = None
 
-    async def stored(self, session_id: str, turns: Sequence[CachedTurn], *, counted: Counter[str]) -> set[str]:
+    async def stored(self, session_id: str, turns: Sequence[Turn], *, counted: Counter[str]) -> set[str]:
         """Ids of those `turns`, oldest first, whose text these documents hold.
 
         `counted` says how many turns of a hash are already counted against the documents, so that the same

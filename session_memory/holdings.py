@@ -27,6 +27,8 @@ class HeldWindow:
     complete: bool
     #: It was in this dataset once.
     seen_complete: bool
+    #: No run has seen it in the dataset yet: it is not there, or a killed run, or cognee's own, put it there.
+    unsettled: bool = False
 
     @property
     def forgotten(self) -> bool:

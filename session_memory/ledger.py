@@ -55,13 +55,17 @@ async def session_in(target: Target, session_id: str) -> HeldSession:
     async with get_relational_engine().get_async_session() as session:
         generation = await _generation(session, target)
         windows = await _windows(session, target, WindowRow.session_id == session_id)
+        unsettled = {row.data_id for row, _, _ in windows if not row.first_seen_complete_at}
         stale = [row for row, _, _ in windows if row.dataset_generation != generation]
         if stale or any(complete and not row.first_seen_complete_at for row, _, complete in windows):
             await _catch_up(session, target, session_id, windows, generation)
             await session.commit()
             windows = await _windows(session, target, WindowRow.session_id == session_id)
         turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
-        held = {row.data_id: _held(row, written, complete) for row, written, complete in windows}
+        held = {
+            row.data_id: _held(row, written, complete, unsettled=row.data_id in unsettled)
+            for row, written, complete in windows
+        }
         kept = {}
         for row in turns:
             # What cognee had stored in a dataset that is gone is stored no more.
@@ -297,7 +301,7 @@ def _unheld(windows: Iterable[HeldWindow], held: Mapping[str, HeldTurn]) -> list
     return [turn for qa_id, turn in found.items() if qa_id not in held]
 
 
-def _held(row: WindowRow, written: bool, complete: bool) -> HeldWindow:
+def _held(row: WindowRow, written: bool, complete: bool, *, unsettled: bool = False) -> HeldWindow:
     try:
         turns = tuple(TurnRef.model_validate(turn) for turn in row.turns)
         node_set = tuple(row.node_set)
@@ -317,6 +321,7 @@ def _held(row: WindowRow, written: bool, complete: bool) -> HeldWindow:
         written=written,
         complete=complete,
         seen_complete=row.first_seen_complete_at is not None,
+        unsettled=unsettled,
     )
 
 

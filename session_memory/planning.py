@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from session_memory import document
-from session_memory.document import CachedSession, CachedTurn, Turn
+from session_memory.document import CachedSession, Turn
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
 from session_memory.ledger_schema import State
 from session_memory.models import SessionPlan, Target, Window
@@ -14,9 +14,21 @@ from session_memory.settings import Settings
 NODE_SET = "user_sessions_from_cache"
 
 
-def unknown_turns(cached: CachedSession, held: HeldSession) -> list[CachedTurn]:
+def unknown_turns(cached: CachedSession, held: HeldSession) -> list[Turn]:
     """The cached turns that the ledger has not met."""
     return [turn for turn in cached.turns if turn.qa_id not in held.turns]
+
+
+def unsettled_turns(cached: CachedSession, held: HeldSession) -> list[Turn]:
+    """Turns of windows that an earlier run froze and did not finish, as they were frozen, but those edited since."""
+    edited = {turn.qa_id for _, turns in _edited_windows(cached, held) for turn in turns}
+    return [
+        turn
+        for window in held.windows.values()
+        if window.unsettled and window.state != State.SUPERSEDED and window.text is not None
+        for turn in document.turns_of(window.text, window.turns)
+        if turn.qa_id not in edited
+    ]
 
 
 def plan(
@@ -31,7 +43,7 @@ def plan(
     """What has to change in the ledger so that every cached turn is held by a window.
 
     Args:
-        foreign: ids of unknown turns that cognee's own path has stored in the dataset.
+        foreign: ids of unknown and of unsettled turns that cognee's own path has stored in the dataset.
         texts: the documents of edited windows whose frozen text is purged.
     """
     changes = Changes(known=held.turns)
@@ -40,14 +52,22 @@ def plan(
 
     new = [turn for turn in unknown_turns(cached, held) if turn.qa_id not in foreign]
     current = {turn.qa_id: turn for turn in cached.turns}
-    for window, edited in _edited_windows(cached, held):
+    changed = dict(_edited_windows(cached, held))
+    taken = {turn.qa_id: turn.hash for turn in unsettled_turns(cached, held) if turn.qa_id in foreign}
+    for qa_id in taken:
+        changed.setdefault(held.turns[qa_id].data_id, [])
+    changes.foreign |= taken
+    for data_id, edited in changed.items():
+        window = held.windows.get(data_id) if data_id else None
         if window is None or window.forgotten:
             # Nothing else of that document is to come back with the edited turns.
             new += edited
             continue
         changes.supersedes.add(window.data_id)
         kept = texts.get(window.data_id) or window.text or ""
-        turns: list[Turn] = [current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns)]
+        turns = [
+            current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns) if turn.qa_id not in taken
+        ]
         changes.windows += _windows(target, cached.session_id, turns, node_set, settings, replaces=window.data_id)
     order = {turn.qa_id: position for position, turn in enumerate(cached.turns)}
     new.sort(key=lambda turn: order[turn.qa_id])
@@ -57,11 +77,8 @@ def plan(
 
 def edited_and_purged(cached: CachedSession, held: HeldSession) -> list[UUID]:
     """Windows with an edited turn whose frozen text is gone, so that it must be read from the dataset."""
-    return [
-        window.data_id
-        for window, _ in _edited_windows(cached, held)
-        if window is not None and window.text is None and not window.forgotten
-    ]
+    windows = (held.windows.get(data_id) for data_id, _ in _edited_windows(cached, held) if data_id)
+    return [window.data_id for window in windows if window is not None and window.text is None and not window.forgotten]
 
 
 def split(target: Target, window: HeldWindow) -> Changes:
@@ -114,23 +131,30 @@ def is_settled(held: HeldSession, qa_id: str, digest: str) -> bool:
     return window is not None and (window.complete or window.forgotten)
 
 
-def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterator[tuple[HeldWindow | None, list[CachedTurn]]]:
-    edited: dict[UUID | None, list[CachedTurn]] = {}
+def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterable[tuple[UUID | None, list[Turn]]]:
+    """Edited turns as they are now, by the window that holds them; None for those cognee's own path had stored."""
+    edited: dict[UUID | None, list[Turn]] = {}
     for turn in cached.turns:
         before = held.turns.get(turn.qa_id)
         if before is not None and before.hash != turn.hash:
             edited.setdefault(before.data_id, []).append(turn)
-    for data_id, turns in edited.items():
-        yield (held.windows.get(data_id) if data_id else None), turns
+    return edited.items()
 
 
 def leftovers(held: HeldSession) -> Iterator[UUID]:
     """Superseded documents still in the dataset that nothing needs any more."""
     for window in held.windows.values():
-        if window.state == State.SUPERSEDED and window.written:
-            successors = _successors(held, window)
-            if not window.complete or (successors and all(_is_decided(held, other) for other in successors)):
-                yield window.data_id
+        if window.state == State.SUPERSEDED and window.written and (not window.complete or _is_replaced(held, window)):
+            yield window.data_id
+
+
+def _is_replaced(held: HeldSession, window: HeldWindow) -> bool:
+    """Whether others hold its turns, in the graph or set apart, or cognee's own path has stored them all."""
+    successors = _successors(held, window)
+    if successors:
+        return all(_is_decided(held, other) for other in successors)
+    turns = [held.turns.get(turn.qa_id) for turn in window.turns]
+    return all(turn is not None and turn.data_id is None for turn in turns)
 
 
 def _is_decided(held: HeldSession, window: HeldWindow) -> bool:
@@ -148,7 +172,7 @@ def _successors(held: HeldSession, window: HeldWindow) -> list[HeldWindow]:
 def _windows(
     target: Target,
     session_id: str,
-    turns: list[Turn] | list[CachedTurn],
+    turns: list[Turn],
     node_set: tuple[str, ...],
     settings: Settings,
     *,

@@ -11,7 +11,7 @@ from cognee.modules.session_lifecycle.models import SessionRecord
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from session_memory.document import CachedSession, CachedTurn, Turn, question_and_answer
+from session_memory.document import CachedSession, Turn
 from session_memory.errors import CacheUnreachable, CachingDisabled, SessionUnreadable
 
 _MALFORMED = (ValidationError, TypeError, KeyError, AttributeError, ValueError)
@@ -38,11 +38,7 @@ async def read(owner_id: UUID, session_id: str) -> CachedSession:
     except Exception as error:  # noqa: BLE001 - each adapter raises its own driver's errors
         raise _read_error(error, session_id) from None
     turns = [
-        CachedTurn(
-            **vars(Turn.of(qa_id=entry.qa_id, question=entry.question, answer=entry.answer, time=entry.time)),
-            bare_text=question_and_answer(entry.question, entry.answer),
-        )
-        for entry in entries
+        Turn.of(qa_id=entry.qa_id, question=entry.question, answer=entry.answer, time=entry.time) for entry in entries
     ]
     return CachedSession(
         session_id=session_id,

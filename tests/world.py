@@ -92,9 +92,14 @@ class World:
         """The id and properties of every node of the dataset's graph."""
         async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
             nodes, _ = await (await get_graph_engine()).get_graph_data()
+        await self.close_graph()
+        return [{**properties, "id": str(node_id)} for node_id, properties in nodes]
+
+    async def close_graph(self) -> None:
+        """Close the graph in this process, so that another one can open it."""
+        async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
             graph_engine_cache.evict(force_close=True, **get_graph_context_config())
         await graph_engine_cache.aevict_for_database(str(self.dataset.id))
-        return [{**properties, "id": str(node_id)} for node_id, properties in nodes]
 
     async def chunk_texts(self) -> list[str]:
         """The texts of the chunks in the graph."""

@@ -17,6 +17,10 @@ from typing import Any
 from tests import double
 from tests.faults import persist_with_double  # noqa: F401 - loads cognee, Prefect and the flow
 
+# What cognee imports when it is first used; here, once, instead of in every child. Not lancedb: it starts threads.
+for late in ("alembic.command", "fastembed", "graphviz", "ladybug", "pandas", "prefect.flow_engine", "pyarrow"):
+    importlib.import_module(late)
+
 
 def main() -> None:
     running: dict[int, str] = {}

@@ -1,10 +1,12 @@
-"""cognee's own recovery of stale runs, while a killed run is replayed."""
+"""cognee's own work on what a killed run left: its recovery of stale runs, its own path for sessions."""
 
 import asyncio
 import signal
 
+import cognee
 import pytest
 
+from session_memory import fault_points
 from session_memory.models import Outcome
 from tests.faults import processes, runs
 from tests.running import outcomes, persist
@@ -38,4 +40,24 @@ async def test_no_node_of_a_replay_is_lost_to_cognees_own_recovery(world, llm, c
     # And when it comes after the replay.
     await processes.beside("recover_stale_runs")
     assert {node["id"] for node in await world.nodes()} == nodes
+    await count(world)
+
+
+@pytest.mark.fault("killed, then cognee's own path stores the same turns")
+@pytest.mark.parametrize("cache", ["same", pytest.param("expired", marks=pytest.mark.long)])
+@pytest.mark.parametrize("point", ["frozen", pytest.param("added", marks=pytest.mark.long), "cognified"])
+async def test_what_cognees_own_path_stored_after_a_kill_is_not_there_twice(world, llm, count, point, cache):
+    session = new_session()
+    await world.say(session)
+    await world.say(session)
+    killed = await processes.run(world, session, **{fault_points.VARIABLE: f"{point}=kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
+    await cognee.improve(dataset=world.dataset.name, session_ids=[session], user=world.user)
+    if cache == "expired":
+        await world.expire(session)
+    else:
+        await world.say(session)
+    assert outcomes(await persist(world, session))[session] in {Outcome.PERSISTED, Outcome.NOTHING_NEW}
+    await count(world)
+    assert outcomes(await persist(world, session)) == {session: Outcome.NOTHING_NEW}
     await count(world)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from session_memory import document, planning
-from session_memory.document import CachedSession, CachedTurn, Turn, question_and_answer
+from session_memory.document import CachedSession, Turn, question_and_answer
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Target
@@ -16,12 +16,11 @@ TARGET = Target(user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset
 SETTINGS = Settings(turns_per_window=3, characters_per_window=400)
 
 
-def turn(name: str, answer: str = "an answer") -> CachedTurn:
-    made = Turn.of(qa_id=name, question=f"What is {name}?", answer=answer, time="2026-01-01T00:00:00")
-    return CachedTurn(**vars(made), bare_text=question_and_answer(f"What is {name}?", answer))
+def turn(name: str, answer: str = "an answer") -> Turn:
+    return Turn.of(qa_id=name, question=f"What is {name}?", answer=answer, time="2026-01-01T00:00:00")
 
 
-def cached(*turns: CachedTurn, watermark: int = 0) -> CachedSession:
+def cached(*turns: Turn, watermark: int = 0) -> CachedSession:
     return CachedSession(session_id="s", turns=turns, node_set=(), watermark=watermark)
 
 
@@ -201,3 +200,27 @@ def test_an_entry_without_an_id_is_named_by_its_content_and_time():
     one = Turn.of(qa_id=None, question="q", answer="a", time="t")
     assert one.qa_id == Turn.of(qa_id=None, question="q", answer="a", time="t").qa_id
     assert one.qa_id != Turn.of(qa_id=None, question="q", answer="a", time="u").qa_id
+
+
+def test_the_bare_text_of_a_turn_is_what_cognees_own_path_writes():
+    assert turn("a").bare_text == question_and_answer("What is a?", "an answer")
+
+
+def test_an_unfinished_window_whose_turns_cognee_stored_meanwhile_gives_them_up_and_keeps_the_rest():
+    session = cached(turn("a"), turn("b"))
+    held = frozen(plan(session, EMPTY), unsettled=True)
+    assert [one.qa_id for one in planning.unsettled_turns(session, held)] == ["a", "b"]
+    changes = plan(session, held, foreign={"a"})
+    assert changes.supersedes == set(held.windows)
+    assert changes.foreign == {"a": turn("a").hash}
+    assert ids(changes) == [["b"]]
+    assert plan(session, held, foreign={"a", "b"}).windows == []
+
+
+def test_a_document_is_left_over_when_cognee_stored_all_its_turns_and_not_when_its_successors_are_lost():
+    session = cached(turn("a"))
+    changes = plan(session, EMPTY)
+    held = frozen(changes, **IN_GRAPH, state=State.SUPERSEDED)
+    assert list(planning.leftovers(held)) == []
+    foreign = {"a": HeldTurn(qa_id="a", hash=turn("a").hash, data_id=None)}
+    assert list(planning.leftovers(HeldSession(windows=held.windows, turns=foreign))) == list(held.windows)
