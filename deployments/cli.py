@@ -81,9 +81,11 @@ async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistRep
     from session_memory import runtime
 
     await runtime.start()
+    from session_memory.failures import told_in_our_words
     from session_memory.quarantine import release
 
-    await release(user, session_id, dataset)
+    with told_in_our_words():
+        await release(user, session_id, dataset)
     return await _persist(user, [session_id], dataset)
 
 
@@ -94,8 +96,10 @@ async def _rebuild(user: str | None, dataset: str) -> "RebuildReport":
     await runtime.start()
     from session_memory.access import authorise
     from session_memory.adoption import rebuild
+    from session_memory.failures import told_in_our_words
 
-    return await rebuild(await authorise(user, dataset, get_settings()))
+    with told_in_our_words():
+        return await rebuild(await authorise(user, dataset, get_settings()))
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:
@@ -118,7 +122,12 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
             raise
-        _fail(PrefectUnreachable.code, str(PrefectUnreachable(url=PREFECT_API_URL.value())), FAILED, as_json=as_json)
+        _fail(
+            PrefectUnreachable.code,
+            str(PrefectUnreachable(url=_masked(PREFECT_API_URL.value()))),
+            FAILED,
+            as_json=as_json,
+        )
     except ParameterTypeError as error:
         _fail("usage", str(error), USAGE, as_json=as_json)
     if as_json:
@@ -126,6 +135,13 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
     else:
         out.print(report.asstr(), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def _masked(url: str) -> str:
+    """A URL without the password it may carry."""
+    from sqlalchemy import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
 
 
 def _exit_code(report: "PersistReport") -> int:

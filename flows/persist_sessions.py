@@ -73,11 +73,12 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
     # Only now: these load cognee, which reads its environment when it is imported.
     from session_memory.access import authorise
     from session_memory.commits import Commits
+    from session_memory.failures import told_in_our_words
 
     settings = get_settings()
     if engine.is_local:
         get_run_logger().info("No LLM is configured: the packaged rules read the text.")
-    with llm_usage.counting() as usage:
+    with llm_usage.counting() as usage, told_in_our_words():
         target = await authorise(user, dataset, settings)
         extraction = await extract_user_sessions(target, session_ids)
         async with Commits(target, holder=f"flow run {flow_run.name}", settings=settings) as commits:

@@ -41,6 +41,13 @@ class SessionsNotPersisted(SessionMemoryError):
         return (SessionsNotPersisted, (str(self), self.report))
 
 
+class Unexpected(SessionMemoryError):
+    """It stopped on an error that it has no words for ({kind} at {place}); the error's own are left out, because they
+    may quote a conversation or a key. Nothing was lost: run again, and report it if it comes back."""
+
+    code = "unexpected"
+
+
 # What was asked for
 
 

@@ -2,8 +2,11 @@
 
 import errno
 import json
+import socket
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import litellm
 from cognee.infrastructure.databases.exceptions import EmbeddingException
@@ -25,6 +28,7 @@ from session_memory.errors import (
     LLMUnavailable,
     SessionMemoryError,
     StoreUnavailable,
+    Unexpected,
     WriteFailed,
 )
 
@@ -40,20 +44,31 @@ UNREADABLE = (ValidationError, json.JSONDecodeError)
 
 @contextmanager
 def told_in_our_words() -> Iterator[None]:
-    """Turn the relational database's errors into `StoreUnavailable`, which is worth another try."""
+    """Turn whatever cognee, a driver or a defect raises into an error of ours.
+
+    A message of theirs may quote a conversation, a key or a password, and Prefect keeps messages.
+    """
     try:
         yield
-    except DBAPIError as error:
-        raise classify(error) from None
+    except SessionMemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any of them
+        raise _known(error) or Unexpected(kind=type(error).__name__, place=_place(error)) from None
 
 
 def classify(error: BaseException) -> SessionMemoryError:
     """The error of ours that says what `error` means; it carries classes and no text of it."""
-    chain = list(_chain(error))
-    for link in chain:
-        if (known := _classify_one(link)) is not None:
-            return known
-    return WriteFailed(kind=type(chain[-1]).__name__)
+    return _known(error) or WriteFailed(kind=type(list(_chain(error))[-1]).__name__)
+
+
+def _known(error: BaseException) -> SessionMemoryError | None:
+    return next((known for link in _chain(error) if (known := _classify_one(link)) is not None), None)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, e.g. `ledger.py:120`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _classify_one(error: BaseException) -> SessionMemoryError | None:
@@ -72,6 +87,8 @@ def _classify_one(error: BaseException) -> SessionMemoryError | None:
         return DiskFull()
     if isinstance(error, DBAPIError):
         return StoreUnavailable(kind=type(error.orig).__name__)
+    if isinstance(error, (ConnectionError, socket.gaierror)):
+        return StoreUnavailable(kind=kind)
     if isinstance(error, EmbeddingException) or type(error).__module__.startswith(_LLM_PACKAGES):
         return LLMUnavailable(kind=kind)
     return None

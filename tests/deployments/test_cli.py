@@ -66,13 +66,14 @@ async def test_retry_tries_a_quarantined_session_again(world, llm):
 def test_a_prefect_server_that_does_not_answer_is_named_without_a_traceback(tmp_path):
     ended = subprocess.run(
         [Path(sys.executable).parent / "session-memory", "persist", "s"],
-        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path)},
+        env={**os.environ, "PREFECT_API_URL": "http://ada:hunter2@127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert ended.returncode == 1
-    assert "Prefect's server at http://127.0.0.1:9/api did not answer." in ended.stderr
+    assert "Prefect's server at http://ada:***@127.0.0.1:9/api did not answer." in ended.stderr
+    assert "hunter2" not in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
 
 

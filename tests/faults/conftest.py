@@ -59,10 +59,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     table = Table(*COLUMNS, title="The fault matrix")
     for report in sorted(reports, key=lambda report: [part.zfill(4) for part in re.split(r"(\d+)", report.nodeid)]):
         table.add_row(*_cells(report))
+    cells = [_cells(report) for report in reports]
+    written, lost, twice = (sum(int(row[at]) for row in cells if row[at].isdigit()) for at in (3, 4, 5))
+    failed = sum(report.outcome == "failed" for report in reports)
+    totals = f"{len(reports) - failed} passed, {failed} failed: {written} turns written, {lost} lost, {twice} twice"
     console = Console(width=120, no_color=True, highlight=False)
     with console.capture() as captured:
         console.print(table)
     terminalreporter.write_line(captured.get())
+    terminalreporter.write_line(totals)
 
 
 def _cells(report: Any) -> list[str]:

@@ -6,7 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from session_memory.errors import SessionMemoryError
 from tests import double
 from tests.conftest import HOME
 from tests.running import persist
@@ -87,6 +89,43 @@ async def assert_prefect_holds_no(marker: str) -> None:
     assert results
     for file in results:
         assert marker.encode() not in file.read_bytes(), file
+
+
+SECRET = "sk-hunter2"
+QUOTING = {
+    "key": lambda: double.litellm.AuthenticationError(f"Incorrect API key provided: {SECRET}", "double", double.MODEL),
+    "provider": lambda: double.litellm.InternalServerError(f"http://ada:{SECRET}@proxy", "double", double.MODEL),
+    "database": lambda: OperationalError("SELECT", {}, OSError(f"postgresql://ada:{SECRET}@db")),
+    "defect": lambda: RuntimeError(f"redis://:{SECRET}@cache"),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "quoting"), [("llm", "key"), ("llm", "provider"), ("ledger", "database"), ("access", "defect")]
+)
+async def test_keys_and_passwords_that_errors_quote_are_nowhere(
+    world, llm, all_logs, capfd, monkeypatch, where, quoting
+):
+    from session_memory import access, ledger
+
+    session = new_session()
+    await world.say(session)
+
+    async def fails(*args, **kwargs):
+        raise QUOTING[quoting]()
+
+    if where == "llm":
+        llm.fail("Marker", QUOTING[quoting])
+        told = (await persist(world, session)).model_dump_json()
+    else:
+        monkeypatch.setattr(*((ledger, "session_in") if where == "ledger" else (access, "get_user_by_email")), fails)
+        with pytest.raises(SessionMemoryError) as error:
+            await persist(world, session)
+        told = f"{error.value!r} {error.value}"
+    captured = capfd.readouterr()
+    for text in (told, captured.out, captured.err, *all_logs, str(await all_rows())):
+        assert SECRET not in text
+    await assert_prefect_holds_no(SECRET)
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What an error means, wherever in its chain the telling one is."""
 
+import errno
 import json
 
 import litellm
@@ -7,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from session_memory import errors
-from session_memory.failures import classify
+from session_memory.failures import classify, told_in_our_words
 from tests import double
 
 SECRET = "what was said"
@@ -27,6 +28,8 @@ SECRET = "what was said"
         (json.JSONDecodeError(SECRET, SECRET, 0), errors.AnswerUnreadable),
         (OperationalError("INSERT", {"text": SECRET}, OSError(SECRET)), errors.StoreUnavailable),
         (KeyError(SECRET), errors.WriteFailed),
+        (ConnectionRefusedError(SECRET), errors.StoreUnavailable),
+        (OSError(errno.ENOSPC, SECRET), errors.DiskFull),
         (errors.DatasetGone(dataset="d"), errors.DatasetGone),
     ],
 )
@@ -44,3 +47,10 @@ def test_only_what_may_pass_is_tried_again():
     # cognee has repeated a broken provider's calls for its whole budget already.
     for error in (double.refused(), double.key_refused(), double.quota_spent(), double.broken()):
         assert not classify(error).transient
+
+
+def test_a_defect_is_told_by_its_class_and_place_and_without_its_text():
+    with pytest.raises(errors.Unexpected, match=r"KeyError at test_failures\.py:\d+") as told, told_in_our_words():
+        raise KeyError(SECRET)
+    assert SECRET not in str(told.value)
+    assert told.value.__suppress_context__
