@@ -37,6 +37,11 @@ User = Annotated[
 Dataset = Annotated[str, typer.Option(help="Where to: the name of one of the user's datasets, or a UUID.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
+Drop = Annotated[
+    bool,
+    typer.Option("--drop", help="Drop what is in no document too: what the cache no longer holds of it is lost."),
+]
+
 
 @app.command()
 def persist(sessions: Sessions, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
@@ -51,9 +56,9 @@ def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset"
 
 
 @app.command()
-def rebuild(user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
+def rebuild(user: User = None, dataset: Dataset = "main_dataset", drop: Drop = False, as_json: AsJson = False) -> None:
     """Drop what cannot be read of the ledger, and take it from the dataset's documents."""
-    _run(lambda: _rebuild(user, dataset), as_json=as_json, doing="Rebuilding the ledger")
+    _run(lambda: _rebuild(user, dataset, drop=drop), as_json=as_json, doing="Rebuilding the ledger")
 
 
 @app.command()
@@ -89,7 +94,7 @@ async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistRep
     return await _persist(user, [session_id], dataset)
 
 
-async def _rebuild(user: str | None, dataset: str) -> "RebuildReport":
+async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildReport":
     from session_memory import runtime
     from session_memory.settings import get_settings
 
@@ -99,7 +104,7 @@ async def _rebuild(user: str | None, dataset: str) -> "RebuildReport":
     from session_memory.failures import told_in_our_words
 
     with told_in_our_words():
-        return await rebuild(await authorise(user, dataset, get_settings()))
+        return await rebuild(await authorise(user, dataset, get_settings()), drop=drop)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:

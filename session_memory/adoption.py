@@ -8,7 +8,7 @@ from typing import Any
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data, Dataset
 from pydantic import ValidationError
-from sqlalchemy import String, cast, delete, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_memory import ledger
@@ -52,10 +52,11 @@ async def adopt(target: Target) -> int:
         return adopted
 
 
-async def rebuild(target: Target) -> RebuildReport:
+async def rebuild(target: Target, *, drop: bool) -> RebuildReport:
     """Drop what cannot be read of the dataset's part of the ledger, and adopt what its documents say instead.
 
-    Frozen text that can be read stays.
+    Args:
+        drop: drop windows too that are in no document. What the cache no longer holds of them is lost.
 
     Raises:
         DatasetGone: the dataset was deleted.
@@ -65,14 +66,24 @@ async def rebuild(target: Target) -> RebuildReport:
         # As text: what cannot be read as JSON must not be read as JSON.
         columns = (WindowRow.data_id, WindowRow.state, cast(WindowRow.turns, String), cast(WindowRow.node_set, String))
         rows = (await session.execute(select(*columns).where(*mine))).all()
-        unreadable = [data_id for data_id, *values in rows if not _is_readable(*values)]
+        unreadable = {data_id for data_id, *values in rows if not _is_readable(*values)}
+        documented = set(
+            await session.scalars(
+                select(Data.id).join(WindowRow, WindowRow.data_id == Data.id).where(*mine, _is_marked())
+            )
+        )
+        dropped = unreadable if drop else unreadable & documented
         await session.execute(
             delete(TurnRow).where(TurnRow.dataset_id == target.dataset_id, TurnRow.owner_id == target.user_id)
         )
-        for data_id in unreadable:
+        for data_id in dropped:
             await session.execute(delete(WindowRow).where(WindowRow.data_id == data_id))
         await session.commit()
-    return RebuildReport(dropped_windows=len(unreadable), adopted_documents=await adopt(target))
+    return RebuildReport(
+        dropped_windows=len(dropped),
+        kept_windows=len(unreadable - dropped),
+        adopted_documents=await adopt(target),
+    )
 
 
 async def _unknown(session: AsyncSession, target: Target) -> Sequence[Data]:
@@ -84,11 +95,15 @@ async def _unknown(session: AsyncSession, target: Target) -> Sequence[Data]:
             .where(
                 Data.dataset_id == target.dataset_id,
                 WindowRow.data_id.is_(None),
-                cast(Data.external_metadata, String).contains(f'"{MARKER}"'),
+                _is_marked(),
             )
             .order_by(Data.created_at, Data.id)
         )
     ).all()
+
+
+def _is_marked() -> ColumnElement[bool]:
+    return cast(Data.external_metadata, String).contains(f'"{MARKER}"')
 
 
 async def _window(row: Data, metadata: Metadata, target: Target, generation: str) -> WindowRow:

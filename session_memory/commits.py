@@ -130,7 +130,7 @@ class Commits:
                     self._again = None
                 started.set_result(None)
                 decided = await self._write(group)
-            await fault_points.reach("committed")
+            fault_points.reach("committed")
             # Only now: who has a receipt may rely on the dataset being free.
             for data_id, result in decided.items():
                 if isinstance(result, Receipt):
@@ -158,7 +158,7 @@ class Commits:
         async with self._turn, hold:
             await graph_file.take(self._target, wait_seconds=self._settings.lock_wait_seconds)
             try:
-                await fault_points.reach("locked")
+                fault_points.reach("locked")
                 yield
             finally:
                 await graph_file.let_go(self._target)
@@ -175,7 +175,7 @@ class Commits:
                 self._target, user, todo, timeout_seconds=self._settings.commit_timeout_seconds
             )
             await ledger.note_complete(self._target, list(written.complete))
-            await fault_points.reach("noted")
+            fault_points.reach("noted")
             added |= written.complete
             self._outage = 0 if written.complete else self._outage
             todo = await self._after_failures(written.failed, todo, failed)

@@ -41,7 +41,7 @@ async def extract(target: Target, session_ids: list[str], settings: Settings) ->
                 plans.append(await _extract_one(target, session_id, documents, settings))
         except (SessionUnreadable, ExtractionConflict, LedgerUnreadable) as error:
             plans.append(SessionPlan(session_id=session_id, error_code=error.code, error=str(error)))
-    await fault_points.reach("extracted")
+    fault_points.reach("extracted")
     return Extraction(sessions=tuple(plans), adopted_documents=adopted)
 
 
@@ -58,12 +58,12 @@ async def _extract_one(target: Target, session_id: str, documents: ForeignDocume
             settings=settings,
         )
         if changes:
-            await fault_points.reach("before-freeze")
+            fault_points.reach("before-freeze")
             try:
                 await ledger.freeze(target, session_id, changes)
             except ledger.Conflict:
                 continue
-            await fault_points.reach("frozen")
+            fault_points.reach("frozen")
             held = await ledger.session_in(target, session_id)
         return planning.session_plan(cached, held, settings=settings)
     raise ExtractionConflict(session_id=session_id)

@@ -1,10 +1,9 @@
-"""Named points of the write path where a test can kill, stop or delay the process. Inert unless armed."""
+"""Named points of the write path where a test can kill the process. Inert unless armed."""
 
-import asyncio
 import os
 import signal
 
-#: `POINT=ACTION` or `POINT:N=ACTION` (the N-th time it is reached); actions: `kill`, `raise`, `sleep`.
+#: `POINT=kill` or `POINT:N=kill`: the N-th time it is reached.
 VARIABLE = "SESSION_MEMORY_FAULT"
 
 #: In the order a run passes them.
@@ -25,25 +24,14 @@ POINTS = (
 _reached: dict[str, int] = {}
 
 
-class FaultRaised(Exception):
-    """An armed fault point raised this."""
-
-
-async def reach(point: str) -> None:
-    """Do what a test armed for this point; nothing otherwise."""
+def reach(point: str) -> None:
+    """Die here if a test armed this point; nothing otherwise."""
     armed = os.environ.get(VARIABLE)
     if not armed:
         return
-    where, _, action = armed.partition("=")
-    name, _, turn = where.partition(":")
+    name, _, turn = armed.removesuffix("=kill").partition(":")
     if name != point:
         return
     _reached[point] = _reached.get(point, 0) + 1
-    if _reached[point] != int(turn or 1):
-        return
-    if action == "kill":
+    if _reached[point] == int(turn or 1):
         os.kill(os.getpid(), signal.SIGKILL)
-    if action == "raise":
-        raise FaultRaised(point)
-    if action == "sleep":
-        await asyncio.sleep(3600)

@@ -73,13 +73,13 @@ async def write(target: Target, user: User, windows: Sequence[HeldWindow], *, ti
         await recover(target)
         async with asyncio.timeout(timeout_seconds):
             await _add(target, user, windows)
-            await fault_points.reach("added")
+            fault_points.reach("added")
             errors, added = await _cognify(target, user, await _rows(target, ids))
     except TimeoutError:
         errors, added = dict.fromkeys(ids, WriteTookTooLong(seconds=round(timeout_seconds))), {}
     except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
         errors, added = dict.fromkeys(ids, classify(error)), {}
-    await fault_points.reach("cognified")
+    fault_points.reach("cognified")
     complete = await complete_among(target, ids)
     failed = {
         data_id: errors.get(data_id, WriteFailed(kind="the pipeline left it out"))
@@ -106,7 +106,7 @@ async def remove(target: Target, data_id: UUID) -> None:
     Not `cognee.forget`: that also deletes *cached* turns of any session whose graph elements it touches,
     persisted or not (`modules/session_lifecycle/invalidate_sessions.py`).
     """
-    await fault_points.reach("before-remove")
+    fault_points.reach("before-remove")
     async with cognee_dataset_lock(target.dataset_id):
         rows = await _rows(target, [data_id])
         if not rows:
@@ -118,7 +118,7 @@ async def remove(target: Target, data_id: UUID) -> None:
             else:
                 await try_delete_data_by_graph_provenance(target.dataset_id, data_id)
             await delete_data(rows[0], target.dataset_id)
-    await fault_points.reach("removed")
+    fault_points.reach("removed")
 
 
 async def recover(target: Target) -> None:

@@ -61,13 +61,18 @@ def _prepare(connection: Connection) -> None:
 
 def _version_by_columns(connection: Connection) -> int:
     """The version of tables whose row that says it is lost."""
-    columns = {column["name"] for column in inspect(connection).get_columns(WindowRow.__tablename__)}
-    return VERSION if columns >= set(WindowRow.__table__.columns.keys()) else min(_STEPS)
+    return VERSION if _columns(connection) >= set(WindowRow.__table__.columns.keys()) else min(_STEPS)
+
+
+def _columns(connection: Connection) -> set[str]:
+    return {column["name"] for column in inspect(connection).get_columns(WindowRow.__tablename__)}
 
 
 def _from_1(operations: Operations) -> None:
-    operations.add_column(WindowRow.__tablename__, Column("adopted_at", DateTime(timezone=True)))
+    if "adopted_at" not in _columns(operations.get_bind()):
+        operations.add_column(WindowRow.__tablename__, Column("adopted_at", DateTime(timezone=True)))
 
 
-#: The step from each version to the next.
+#: The step from each version to the next. SQLite keeps a step that a killed process did not finish, so that each can
+#: be repeated.
 _STEPS: dict[int, Callable[[Operations], None]] = {1: _from_1}

@@ -153,6 +153,8 @@ class RebuildReport(BaseModel):
 
     #: Windows that could not be read.
     dropped_windows: int
+    #: Windows that cannot be read and are in no document.
+    kept_windows: int
     #: Documents the ledger did not know.
     adopted_documents: int
 
@@ -162,6 +164,11 @@ class RebuildReport(BaseModel):
             f"{self.dropped_windows} unreadable {_plural('window', self.dropped_windows)} dropped, "
             f"{self.adopted_documents} {_plural('document', self.adopted_documents)} adopted. "
             "What is missing still is planned from the cache by the next `session-memory persist`."
+            + (
+                f" {self.kept_windows} unreadable, in no document: kept, `--drop` drops them."
+                if self.kept_windows
+                else ""
+            )
         )
 
 

@@ -116,8 +116,8 @@ def _prepare_environment(settings: Settings) -> bool:
         # A probe call at first use, to the LLM and to the embeddings: a run would fail on it with no window named.
         "COGNEE_SKIP_CONNECTION_TEST": "true",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        # Seconds for a call that gives no answer; litellm by itself waits 600.
-        "REQUEST_TIMEOUT": "180",
+        # Seconds for an LLM call that gives no answer: two tries fit into a commit's time. litellm by itself waits 600.
+        "REQUEST_TIMEOUT": "300",
         "GLINER_AUTO_INSTALL": "false",
         # One process owns an embedded store while it writes, so a worker process each is only overhead.
         "GRAPH_DATABASE_SUBPROCESS_ENABLED": "false",

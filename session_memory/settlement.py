@@ -57,7 +57,7 @@ async def settle(
             if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
                 await _tell_cognee(target, plan.session_id, held)
         await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
-    await fault_points.reach("settled")
+    fault_points.reach("settled")
     return reports
 
 

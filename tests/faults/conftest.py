@@ -43,7 +43,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if mark is not None and report.when == "call":
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         row = {"fault": mark.args[0], "point": str(parameters.get("point", "")), "cache": parameters.get("cache", "")}
-        report.user_properties.append(("row", row))
+        report.user_properties.insert(0, ("row", row))
     return report
 
 

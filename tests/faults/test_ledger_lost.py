@@ -3,6 +3,7 @@
 import json
 import signal
 
+import cognee
 import pytest
 from sqlalchemy import text
 
@@ -83,7 +84,7 @@ async def test_an_edit_that_was_under_way_when_the_ledger_was_lost_is_finished(w
 
 @pytest.mark.fault("ledger lost, a document half written, the session expired")
 @pytest.mark.usefixtures("whole_again")
-async def test_a_document_that_was_half_written_when_the_ledger_was_lost_is_finished(world, count):
+async def test_a_document_that_was_half_written_when_the_ledger_was_lost_is_finished(world, llm, count):
     session = new_session()
     await world.say(session)
     killed = await processes.run(world, session, **{fault_points.VARIABLE: "added=kill"})
@@ -91,6 +92,11 @@ async def test_a_document_that_was_half_written_when_the_ledger_was_lost_is_fini
     await sql(*[f"DROP TABLE {table}" for table in TABLES])
     await ledger_setup.prepare()
     await world.expire(session)
+    # Its text is known again, so that it can be taken out of the dataset and come back.
+    llm.refuse("Marker")
+    assert outcomes(await persist(world, session)) == {session: Outcome.QUARANTINED}
+    assert await cognee.datasets.list_data(world.dataset.id, user=world.user) == []
+    llm.heal()
     assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
     await count(world)
 
@@ -112,14 +118,32 @@ async def test_a_row_that_cannot_be_read_fails_its_session_alone_until_the_ledge
     assert len(llm.calls) == 2
     rebuilt = await processes.command("rebuild", "--dataset", str(world.dataset.id), "--json")
     assert rebuilt.returncode == 0, rebuilt.output[-2000:]
-    assert json.loads(rebuilt.out) == {"dropped_windows": 1, "adopted_documents": 1}
+    assert json.loads(rebuilt.out) == {"dropped_windows": 1, "kept_windows": 0, "adopted_documents": 1}
     assert outcomes(await persist(world, bad)) == {bad: Outcome.PERSISTED}
     await count(world)
 
 
+@pytest.mark.fault("ledger row corrupt, of what is not written yet")
+async def test_an_unreadable_row_that_is_in_no_document_is_dropped_only_when_asked(world, llm, count):
+    session = new_session()
+    await world.say(session)
+    killed = await processes.run(world, session, **{fault_points.VARIABLE: "extracted=kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
+    await sql("UPDATE session_memory_window SET turns = '[[{' WHERE session_id = :session", session=session)
+    rebuild = ["rebuild", "--dataset", str(world.dataset.id)]
+    kept = await processes.command(*rebuild)
+    assert "1 unreadable, in no document: kept, `--drop` drops them." in kept.out
+    assert outcomes(await persist(world, session)) == {session: Outcome.FAILED}
+    dropped = await processes.command(*rebuild, "--drop", "--json")
+    assert json.loads(dropped.out)["dropped_windows"] == 1
+    assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
+    await count(world)
+
+
 @pytest.mark.fault("ledger of an older schema")
+@pytest.mark.parametrize("point", ["version 1", "killed in mid-migration"])
 @pytest.mark.usefixtures("whole_again")
-async def test_an_older_ledger_is_migrated_with_what_it_holds(world, count):
+async def test_an_older_ledger_is_migrated_with_what_it_holds(world, count, point):
     done, waiting = new_session(), new_session()
     await world.say(done)
     await persist(world, done)
@@ -127,11 +151,9 @@ async def test_an_older_ledger_is_migrated_with_what_it_holds(world, count):
     killed = await processes.run(world, waiting, **{fault_points.VARIABLE: "extracted=kill"})
     assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
     await world.expire(waiting)
-    # Version 1 as it was.
-    await sql(
-        "ALTER TABLE session_memory_window DROP COLUMN adopted_at",
-        "UPDATE session_memory_schema SET version = 1",
-    )
+    if point == "version 1":
+        await sql("ALTER TABLE session_memory_window DROP COLUMN adopted_at")
+    await sql("UPDATE session_memory_schema SET version = 1")
     run = await processes.run(world, done, waiting)
     assert run.returncode == 0, run.output[-2000:]
     await count(world)
