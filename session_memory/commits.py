@@ -177,10 +177,16 @@ class Commits:
             await ledger.note_complete(self._target, list(written.complete))
             fault_points.reach("noted")
             added |= written.complete
-            self._outage = 0 if written.complete else self._outage
+            self._note_outage(written)
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
         return {data_id: await self._decide(data_id, added, failed) for data_id in members}
+
+    def _note_outage(self, written: graph_writer.Written) -> None:
+        outage = [error for error in written.failed.values() if isinstance(error, _OUTAGE)]
+        self._outage = 0 if written.complete else self._outage + len(outage)
+        if outage and self._outage > 1:
+            self.stopped = outage[0]
 
     async def _after_failures(
         self,
@@ -192,10 +198,6 @@ class Commits:
         parts: list[HeldWindow] = []
         if len(tried) > 1 and all(_is_malformed(errors.get(window.data_id)) for window in tried):
             errors = dict.fromkeys(errors, LLMRejectsEverything())
-        outage = [error for error in errors.values() if isinstance(error, _OUTAGE)]
-        self._outage += len(outage)
-        if outage and self._outage > 1:
-            self.stopped = outage[0]
         for window in tried:
             error = errors.get(window.data_id)
             if error is None:

@@ -106,6 +106,20 @@ async def test_windows_that_always_fail_do_not_keep_the_others_waiting_for_ever(
     await count(world)
 
 
+@pytest.mark.fault("two of a group that always fail")
+async def test_failing_windows_beside_stored_ones_are_no_outage(world, llm, count, monkeypatch):
+    bad = await said(world, "What is Poison?", "What is Poison twice?")
+    good = await said(world, None, None)
+    llm.fail("Poison", double.broken)
+    settings = get_settings().model_copy(update={"windows_per_group": 3})
+    monkeypatch.setattr("flows.persist_sessions.get_settings", lambda: settings)
+    report = await persist(world, *bad, *good)
+    assert list(outcomes(report).values()) == [Outcome.FAILED] * 2 + [Outcome.PERSISTED] * 2
+    llm.heal()
+    assert set(outcomes(await persist(world, *bad)).values()) == {Outcome.PERSISTED}
+    await count(world)
+
+
 @pytest.mark.parametrize("answer", ['{"nodes": [{"id": "a", "na', "I would rather not.", '{"nodes": 7, "summary": []}'])
 @pytest.mark.fault("LLM answers with malformed or truncated JSON")
 async def test_an_answer_that_cannot_be_read_is_asked_for_again(world, llm, count, answer):
