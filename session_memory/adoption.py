@@ -23,8 +23,8 @@ from session_memory.report import RebuildReport
 async def adopt(target: Target) -> int:
     """Enter the dataset's documents that the ledger does not know; returns how many.
 
-    There are none unless the ledger, or a part of it, was lost. What a document that replaces another says of it is
-    entered too, so that an edit that was under way is finished.
+    There are none unless the ledger, or a part of it, was lost. A document that another one replaces is entered as
+    superseded, so that an edit that was under way is finished.
 
     Raises:
         DatasetGone: the dataset was deleted.
@@ -34,22 +34,17 @@ async def adopt(target: Target) -> int:
         if dataset is None:
             raise DatasetGone(dataset=target.dataset_name)
         generation = ledger.generation_of(dataset)
-        adopted = 0
-        for row in await _unknown(session, target):
-            try:
-                metadata = Metadata.model_validate(row.external_metadata)
-            except ValidationError:
-                # Somebody else's document that happens to use our word.
-                continue
-            if metadata.owner_id != target.user_id:
-                continue
-            session.add(await _window(row, metadata, target, generation))
-            adopted += 1
-        await session.flush()
+        adopted = [
+            await _window(row, metadata, target, generation)
+            for row in await _unknown(session, target)
+            if (metadata := _metadata(row)) is not None and metadata.owner_id == target.user_id
+        ]
         if adopted:
+            session.add_all(adopted)
+            await session.flush()
             await _supersede_replaced(session, target)
-        await session.commit()
-        return adopted
+            await session.commit()
+        return len(adopted)
 
 
 async def rebuild(target: Target, *, drop: bool) -> RebuildReport:
@@ -73,10 +68,8 @@ async def rebuild(target: Target, *, drop: bool) -> RebuildReport:
             )
         )
         dropped = unreadable if drop else unreadable & documented
-        await session.execute(
-            delete(TurnRow).where(TurnRow.dataset_id == target.dataset_id, TurnRow.owner_id == target.user_id)
-        )
         for data_id in dropped:
+            await session.execute(delete(TurnRow).where(TurnRow.data_id == data_id))
             await session.execute(delete(WindowRow).where(WindowRow.data_id == data_id))
         await session.commit()
     return RebuildReport(
@@ -104,6 +97,14 @@ async def _unknown(session: AsyncSession, target: Target) -> Sequence[Data]:
 
 def _is_marked() -> ColumnElement[bool]:
     return cast(Data.external_metadata, String).contains(f'"{MARKER}"')
+
+
+def _metadata(row: Data) -> Metadata | None:
+    try:
+        return Metadata.model_validate(row.external_metadata)
+    except ValidationError:
+        # Somebody else's document that happens to use our word.
+        return None
 
 
 async def _window(row: Data, metadata: Metadata, target: Target, generation: str) -> WindowRow:

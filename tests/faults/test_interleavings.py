@@ -25,7 +25,7 @@ from tests.world import World, new_session
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
 #: Steps altogether, and in how many parts; `make interleavings` asks for ten thousand.
-STEPS = int(os.environ.get("INTERLEAVING_STEPS", "250"))
+STEPS = int(os.environ.get("INTERLEAVING_STEPS", "200"))
 PARTS = int(os.environ.get("INTERLEAVING_PARTS", "1"))
 STEPS_AN_EXAMPLE = 25
 #: The same interleavings every time, unless another is named.

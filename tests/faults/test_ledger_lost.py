@@ -7,9 +7,11 @@ import cognee
 import pytest
 from sqlalchemy import text
 
-from session_memory import fault_points, ledger_setup
+from session_memory import adoption, fault_points, ledger, ledger_setup
+from session_memory.access import authorise
 from session_memory.ledger_schema import VERSION, Base
 from session_memory.models import Outcome
+from session_memory.settings import get_settings
 from tests.faults import processes
 from tests.running import outcomes, persist
 from tests.world import new_session
@@ -17,6 +19,7 @@ from tests.world import new_session
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 MAIN = "from deployments.cli import main; main()"
+LONG = pytest.mark.long
 TABLES = ["session_memory_turn", "session_memory_window", "session_memory_schema"]
 
 
@@ -36,7 +39,7 @@ async def whole_again(llm):
 
 
 @pytest.mark.fault("ledger lost")
-@pytest.mark.parametrize("point", [*TABLES, "all of it"])
+@pytest.mark.parametrize("point", [*(pytest.param(table, marks=LONG) for table in TABLES), "all of it"])
 @pytest.mark.usefixtures("whole_again")
 async def test_a_lost_ledger_is_rebuilt_from_the_documents(world, count, tmp_path, point):
     sessions = [new_session(), new_session()]
@@ -102,7 +105,7 @@ async def test_a_document_that_was_half_written_when_the_ledger_was_lost_is_fini
 
 
 @pytest.mark.fault("ledger row corrupt")
-@pytest.mark.parametrize("point", ["turns", "node_set", "state"])
+@pytest.mark.parametrize("point", ["turns", *(pytest.param(column, marks=LONG) for column in ("node_set", "state"))])
 async def test_a_row_that_cannot_be_read_fails_its_session_alone_until_the_ledger_is_rebuilt(world, llm, count, point):
     bad, good = new_session(), new_session()
     await world.say(bad)
@@ -138,6 +141,18 @@ async def test_an_unreadable_row_that_is_in_no_document_is_dropped_only_when_ask
     assert json.loads(dropped.out)["dropped_windows"] == 1
     assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
     await count(world)
+
+
+async def test_a_rebuild_keeps_what_is_known_of_turns_that_cognees_own_path_stored(world):
+    """Their evidence is looked up only while cognee's watermark is there; the ledger's word stays."""
+    session = new_session()
+    qa_id = await world.say(session)
+    await cognee.improve(dataset=world.dataset.name, session_ids=[session], user=world.user)
+    await persist(world, session)
+    target = await authorise(None, str(world.dataset.id), get_settings())
+    await adoption.rebuild(target, drop=True)
+    turn = (await ledger.session_in(target, session)).turns[qa_id]
+    assert turn.data_id is None
 
 
 @pytest.mark.fault("ledger of an older schema")

@@ -106,6 +106,7 @@ async def test_windows_that_always_fail_do_not_keep_the_others_waiting_for_ever(
     await count(world)
 
 
+@pytest.mark.long
 @pytest.mark.fault("two of a group that always fail")
 async def test_failing_windows_beside_stored_ones_are_no_outage(world, llm, count, monkeypatch):
     bad = await said(world, "What is Poison?", "What is Poison twice?")
@@ -120,7 +121,16 @@ async def test_failing_windows_beside_stored_ones_are_no_outage(world, llm, coun
     await count(world)
 
 
-@pytest.mark.parametrize("answer", ['{"nodes": [{"id": "a", "na', "I would rather not.", '{"nodes": 7, "summary": []}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"nodes": [{"id": "a", "na',
+        *(
+            pytest.param(text, marks=pytest.mark.long)
+            for text in ("I would rather not.", '{"nodes": 7, "summary": []}')
+        ),
+    ],
+)
 @pytest.mark.fault("LLM answers with malformed or truncated JSON")
 async def test_an_answer_that_cannot_be_read_is_asked_for_again(world, llm, count, answer):
     bad, good = await said(world, "What is Poison?", None)

@@ -27,6 +27,7 @@ async def test_two_runs_in_one_process_on_one_dataset_store_every_turn_once_with
     await count(world)
 
 
+@pytest.mark.long
 @pytest.mark.fault("two runs on one dataset in two processes")
 async def test_two_processes_on_one_dataset_store_every_turn_once_with_each_call_made_once(world, llm, count, tmp_path):
     sessions = [new_session() for _ in range(3)]

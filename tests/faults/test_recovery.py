@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.mark.fault("cognee recovers stale runs during a replay")
-@pytest.mark.parametrize("point", ["in another process", "in the same process"])
+@pytest.mark.parametrize("point", [pytest.param("in another process", marks=pytest.mark.long), "in the same process"])
 async def test_no_node_of_a_replay_is_lost_to_cognees_own_recovery(world, llm, count, monkeypatch, point):
     from cognee.modules.cognify import recovery
 

@@ -48,6 +48,7 @@ async def test_a_database_locked_for_twenty_seconds_in_mid_run_is_waited_for(wor
     await count(world)
 
 
+@pytest.mark.long
 @pytest.mark.fault("SQLite locked for longer than a run waits")
 async def test_a_database_that_stays_locked_is_a_clean_failure_and_the_next_run_recovers(
     world, llm, count, tmp_path, monkeypatch
