@@ -12,6 +12,7 @@ from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.graph.config import get_graph_context_config
 from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
 from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.infrastructure.locks import dataset_lock as cognee_dataset_lock
 from cognee.modules.data.models import Dataset
 
 from session_memory.errors import GraphHeld
@@ -40,6 +41,12 @@ async def take(target: Target, *, wait_seconds: float) -> None:
 
 async def let_go(target: Target) -> None:
     """Close the dataset's graph."""
+    # Under cognee's own lock: whoever else uses the graph in this process, to delete it for one, is not to lose it.
+    async with cognee_dataset_lock(target.dataset_id):
+        await _let_go(target)
+
+
+async def _let_go(target: Target) -> None:
     async with get_relational_engine().get_async_session() as session:
         if await session.get(Dataset, target.dataset_id) is None:
             # Deleted meanwhile, and its graph with it.
