@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
 #: Steps altogether, and in how many parts; `make interleavings` asks for ten thousand.
 STEPS = int(os.environ.get("INTERLEAVING_STEPS", "200"))
-PARTS = int(os.environ.get("INTERLEAVING_PARTS", "1"))
+PARTS = int(os.environ.get("INTERLEAVING_PARTS", "2"))
 STEPS_AN_EXAMPLE = 25
 #: The same interleavings every time, unless another is named.
 SEED = os.environ.get("INTERLEAVING_SEED", "1")
