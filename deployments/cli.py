@@ -12,9 +12,10 @@ from rich.console import Console
 from session_memory.errors import PrefectUnreachable, SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
+    from session_memory.pending_report import PendingReport
     from session_memory.report import PersistReport, RebuildReport
 
-    Report = PersistReport | RebuildReport
+    Report = PersistReport | PendingReport | RebuildReport
 
 DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
 
@@ -121,7 +122,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
     except SessionsNotPersisted as error:
         if error.report is None:
             raise
-        report, code = error.report, _exit_code(error.report)
+        report, code = error.report, FAILED if error.report.all_failed else PARTLY
     except SessionMemoryError as error:
         _fail(error.code, str(error), FAILED, as_json=as_json)
     except RuntimeError as error:
@@ -147,10 +148,6 @@ def _masked(url: str) -> str:
     from sqlalchemy import make_url
 
     return make_url(url).render_as_string(hide_password=True)
-
-
-def _exit_code(report: "PersistReport") -> int:
-    return FAILED if len(report.failed_sessions) == len(report.sessions) else PARTLY
 
 
 def _fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:

@@ -11,8 +11,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field, StringConstraints
 
+from flows import background
+from flows.progress import Progress
 from session_memory import llm_usage, runtime
-from session_memory.errors import NeedsDeployment, SessionMemoryError, WriteFailed
+from session_memory.errors import SessionMemoryError, WriteFailed
 from session_memory.models import Extraction, Receipt, Window
 from session_memory.report import PersistReport
 from session_memory.settings import get_settings
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 NO_SESSION_IDS = (
-    "no session_ids given, nothing extracted. To persist everything that is pending, name every session: "
-    "what is in the graph already costs nothing."
+    "no session_ids given, nothing extracted. To persist everything that is pending, run persist-pending-sessions."
 )
 ADOPTED = "The ledger had lost {count} of this dataset's documents; they are known again by their own metadata."
 
 
-@flow(name="persist-sessions")
+# The report is kept: without it a final state that had to be sent twice has no result, and awaiting the run fails.
+@flow(name="persist-sessions", persist_result=True, result_serializer="json")
 async def persist_sessions(
     user: Name | None = None,
     session_ids: Annotated[list[Name], Field(min_length=1)] | None = None,
@@ -47,19 +49,20 @@ async def persist_sessions(
         user: Whose sessions: an e-mail or a UUID. Leave empty for cognee's default user.
         session_ids: The sessions to persist, as the agent named them. None extracts nothing.
         dataset: Where to: the name of one of the user's datasets, or the UUID of any the user may write to.
-        run_in_background: Hand the run to a worker and return at once. Needs a deployment.
+        run_in_background: Hand the run to a worker and return at once. A run that is on a worker already ignores it.
 
     Returns:
         What became of each session, and the counts.
 
     Raises:
         SessionsNotPersisted: a session failed, was not found or was newly quarantined; carries the report.
+        NeedsDeployment: there is no deployment to hand the run to.
         SessionMemoryError: nothing could be done at all; the message says what to do.
     """
-    if run_in_background:
-        raise NeedsDeployment()
     if session_ids is None:
         report = PersistReport(user=user or "default user", dataset=dataset, note=NO_SESSION_IDS)
+    elif run_in_background and not background.is_on_worker():
+        report = await background.submit(user, list(dict.fromkeys(session_ids)), dataset)
     else:
         report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
         report.raise_on_failure()
@@ -87,6 +90,7 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
         await llm_usage.settle()
     report = PersistReport(
         flow_run_id=flow_run.id,
+        run_url=background.url_of(flow_run.id),
         user=target.user_email,
         user_id=target.user_id,
         dataset=target.dataset_name,
@@ -110,6 +114,8 @@ async def _commit(
     """Commit everything extracted, group by group; what failed is in the second part, by window."""
     receipts: list[Receipt] = []
     errors: dict[UUID, SessionMemoryError] = {}
+    progress = Progress(len(extraction.windows), f"Writing {len(extraction.windows)} documents")
+    await progress.advance()
     try:
         await commits.remove([data_id for plan in extraction.sessions for data_id in plan.leftovers])
         for group in _groups(extraction.windows, group_size):
@@ -123,6 +129,7 @@ async def _commit(
                     receipts.append(result)
                 else:
                     errors[window.data_id] = _as_error(result)
+            await progress.advance(len(group))
     except SessionMemoryError as error:
         commits.stopped = error
     return receipts, errors

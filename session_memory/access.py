@@ -74,7 +74,7 @@ async def find_user(user: str | None) -> User:
     if account is None:
         async with get_relational_engine().get_async_session() as session:
             emails = (await session.scalars(select(User.email))).all()
-        raise UserNotFound(user=user, near=_near(user, emails))
+        raise UserNotFound(user=user, near=near(user, emails))
     return account
 
 
@@ -96,7 +96,7 @@ async def _dataset(account: User, dataset: str, settings: Settings) -> Dataset:
         return await _require_write(account, named[0].id, dataset)
     if settings.create_dataset:
         return await create_authorized_dataset(dataset, account)
-    raise DatasetNotFound(dataset=dataset, near=_near(dataset, [one.name for one in own]))
+    raise DatasetNotFound(dataset=dataset, near=near(dataset, [one.name for one in own]))
 
 
 async def _require_write(account: User, dataset_id: UUID, name: str) -> Dataset:
@@ -110,6 +110,6 @@ async def _require_write(account: User, dataset_id: UUID, name: str) -> Dataset:
     return found[0]
 
 
-def _near(wanted: str, known: Iterable[str]) -> str:
+def near(wanted: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(matches)}?" if matches else ""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from session_memory.pending_report import PendingReport
     from session_memory.report import PersistReport
 
 
@@ -14,10 +15,11 @@ class SessionMemoryError(Exception):
     #: Worth another try within the same run, with nothing changed.
     transient = False
 
-    def __init__(self, **details: object) -> None:
-        # Ids and counts only: this reaches logs, states and reports.
+    def __init__(self, message: str | None = None, /, **details: object) -> None:
+        """From `details`: ids and counts only, for this reaches logs, states and reports. Prefect's JSON makes it
+        anew from its `message` alone."""
         self.details = details
-        super().__init__(" ".join((self.__doc__ or "").format(**details).split()))
+        super().__init__(message or " ".join((self.__doc__ or "").format(**details).split()))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.details))
@@ -32,7 +34,7 @@ class SessionsNotPersisted(SessionMemoryError):
 
     code = "sessions_not_persisted"
 
-    def __init__(self, summary: str, report: "PersistReport | None" = None) -> None:
+    def __init__(self, summary: str, report: "PersistReport | PendingReport | None" = None) -> None:
         super().__init__(summary=summary)
         #: What was done and what was not, session by session.
         self.report = report
@@ -72,8 +74,9 @@ class NoWritePermission(SessionMemoryError):
 
 
 class NeedsDeployment(SessionMemoryError):
-    """run_in_background=True needs a deployment to hand the run to, and there is none yet. Run in the
-    foreground, or call the flow from a process that may wait for it."""
+    """run_in_background=True hands the run to the deployment {deployment}, and Prefect's server at {url} has none.
+    Run `prefect deploy --all` and `prefect worker start --pool session-memory` against that server, or
+    `session-memory serve`; or run in the foreground."""
 
     code = "needs_deployment"
 
@@ -108,6 +111,13 @@ class CacheUnreachable(SessionMemoryError):
 
     code = "cache_unreachable"
     transient = True
+
+
+class CacheNotListed(SessionMemoryError):
+    """cognee's session cache {backend} cannot be asked which sessions it holds, so what is pending in it cannot be
+    found. Name the sessions (`session-memory persist`), or use CACHE_BACKEND sqlite, postgres, redis or fs."""
+
+    code = "cache_not_listed"
 
 
 class SessionUnreadable(SessionMemoryError):

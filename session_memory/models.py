@@ -1,5 +1,6 @@
 """What passes between the steps, and through Prefect: ids, hashes, counts and times, never conversation text."""
 
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -83,6 +84,19 @@ class SessionPlan(Frozen):
     quarantined_turns: int = 0
     error_code: str | None = None
     error: str | None = None
+
+
+class Pending(Frozen):
+    """What of a session is not in a dataset yet."""
+
+    turns: int
+    #: Documents that writing it takes.
+    windows: int
+    #: When the oldest of those turns was cached, and the newest turn of the session.
+    oldest_turn_at: datetime | None
+    last_turn_at: datetime | None
+    #: Whether some of it stands in the cache alone, and is lost when that expires.
+    only_cached: bool
 
 
 class Extraction(Frozen):

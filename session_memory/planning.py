@@ -1,13 +1,15 @@
 """Decides, from what the cache and the ledger hold, which windows are to be frozen. No I/O."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from uuid import UUID
 
 from session_memory import document
 from session_memory.document import CachedSession, Turn
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
 from session_memory.ledger_schema import State
-from session_memory.models import SessionPlan, Target, Window
+from session_memory.models import Pending, SessionPlan, Target, Window
 from session_memory.settings import Settings
 
 #: cognee's own name for the node set that persisted sessions get (`cognee.modules.improve.constants`).
@@ -120,6 +122,26 @@ def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings
     )
 
 
+def pending(cached: CachedSession, held: HeldSession, *, settings: Settings) -> Pending | None:
+    """What of a session is still to be written to the dataset; None when nothing is."""
+    frozen = [held.windows[window.data_id] for window in session_plan(cached, held, settings=settings).windows]
+    fresh = [
+        turn for turn in cached.turns if (before := held.turns.get(turn.qa_id)) is None or before.hash != turn.hash
+    ]
+    times = {turn.qa_id: turn.time for window in frozen for turn in window.turns}
+    times |= {turn.qa_id: turn.time for turn in fresh}
+    if not times and not any(leftovers(held)):
+        return None
+    every = [*times.values(), *(turn.time for turn in cached.turns)]
+    return Pending(
+        turns=len(times),
+        windows=len(frozen) + sum(1 for _ in _cut(fresh, settings)),
+        oldest_turn_at=min(_moments(times.values()), default=None),
+        last_turn_at=max(_moments(every), default=None),
+        only_cached=bool(fresh),
+    )
+
+
 def is_settled(held: HeldSession, qa_id: str, digest: str) -> bool:
     """Whether this very turn is in the dataset, or was removed from it on purpose."""
     turn = held.turns.get(qa_id)
@@ -129,6 +151,14 @@ def is_settled(held: HeldSession, qa_id: str, digest: str) -> bool:
         return True
     window = held.windows.get(turn.data_id)
     return window is not None and (window.complete or window.forgotten)
+
+
+def _moments(times: Iterable[str]) -> Iterator[datetime]:
+    """The times that can be read; an application may have written others."""
+    for time in times:
+        with suppress(ValueError):
+            at = datetime.fromisoformat(time)
+            yield at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterable[tuple[UUID | None, list[Turn]]]:

@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from session_memory.errors import SessionsNotPersisted
 from session_memory.models import Outcome
 
-_ORDER = [Outcome.FAILED, Outcome.QUARANTINED, Outcome.NOT_FOUND, Outcome.PERSISTED, Outcome.NOTHING_NEW]
+_ORDER = [
+    Outcome.FAILED,
+    Outcome.QUARANTINED,
+    Outcome.NOT_FOUND,
+    Outcome.PERSISTED,
+    Outcome.NOTHING_NEW,
+    Outcome.SUBMITTED,
+]
 _WORDS = {
     Outcome.PERSISTED: "persisted",
     Outcome.NOTHING_NEW: "nothing new",
@@ -18,6 +25,7 @@ _WORDS = {
     Outcome.SUBMITTED: "submitted",
 }
 _SHOWN = 200
+_ROWS = 1000
 
 
 class SessionReport(BaseModel):
@@ -56,6 +64,8 @@ class PersistReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     flow_run_id: str | None = None
+    #: Where that run is on Prefect's page; None without a server that stays.
+    run_url: str | None = None
     user: str
     user_id: UUID | None = None
     dataset: str
@@ -100,15 +110,25 @@ class PersistReport(BaseModel):
         """The sessions somebody should look at."""
         return [session for session in self.sessions if session.needs_attention]
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether every session needs somebody to look at it."""
+        return len(self.failed_sessions) == len(self.sessions)
+
     def summary(self) -> str:
         """One line of counts."""
         if not self.sessions:
             return self.note or "no sessions"
+        if Outcome.SUBMITTED.value in self.counts:
+            return (
+                f"{len(self.sessions)} {plural('session', len(self.sessions))} submitted: "
+                f"flow run {self.flow_run_id}{f', {self.run_url}' if self.run_url else ''}"
+            )
         outcomes = ", ".join(f"{count} {_WORDS[Outcome(outcome)]}" for outcome, count in self.counts.items())
         return (
-            f"{len(self.sessions)} {_plural('session', len(self.sessions))}: {outcomes}; "
-            f"{self.turns_persisted} {_plural('turn', self.turns_persisted)}, {self.nodes} nodes, {self.edges} edges, "
-            f"{self.llm_calls} LLM {_plural('call', self.llm_calls)}, {self.seconds:.1f} s"
+            f"{len(self.sessions)} {plural('session', len(self.sessions))}: {outcomes}; "
+            f"{self.turns_persisted} {plural('turn', self.turns_persisted)}, {self.nodes} nodes, {self.edges} edges, "
+            f"{self.llm_calls} LLM {plural('call', self.llm_calls)}, {self.seconds:.1f} s"
         )
 
     def asstr(self) -> str:
@@ -122,25 +142,47 @@ class PersistReport(BaseModel):
         return "\n".join([*lines, self.summary()])
 
     def to_markdown(self) -> str:
-        """The report for Prefect's page of a run."""
-        head = [f"# {self.dataset}", "", self.summary(), ""]
-        failures = [f"- `{_cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
-        if self.note and self.sessions:
-            head += [self.note, ""]
-        if failures:
-            head += ["## What to do", "", *failures[:_SHOWN], ""]
+        """The report for Prefect's page of a run; its sessions are in `table`."""
+        lines = [f"# {cell(self.dataset)}", ""]
         if not self.sessions:
-            return "\n".join(head)
-        table = [
-            "| session | outcome | turns stored now | pending | quarantined | nodes | edges |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-            *(
-                f"| `{_cell(s.session_id)}` | {_WORDS[s.outcome]} | {s.turns_persisted} | {s.turns_pending} "
-                f"| {s.turns_quarantined} | {s.nodes} | {s.edges} |"
-                for s in _sorted(self.sessions)[:_SHOWN]
-            ),
+            return "\n".join([*lines, self.summary()])
+        lines += [
+            f"{_WORDS[Outcome(outcome)].capitalize()}: {count} of {len(self.sessions)} "
+            f"{plural('session', len(self.sessions))}  "
+            for outcome, count in self.counts.items()
         ]
-        return "\n".join([*head, *table, *_cut_note(self.sessions)])
+        lines += ["", "| turns stored now | nodes | edges | LLM calls | tokens in | tokens out | seconds |"]
+        lines += ["| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [
+            f"| {self.turns_persisted} | {self.nodes} | {self.edges} | {self.llm_calls} "
+            f"| {_tokens(self.tokens_in)} | {_tokens(self.tokens_out)} | {self.seconds:.1f} |",
+            "",
+        ]
+        failures = [f"- `{cell(s.session_id)}`: {cell(s.error)}" for s in self.failed_sessions if s.error]
+        if failures:
+            lines += ["## What to do", "", *failures[:_SHOWN]]
+            lines += [f"- and {len(failures) - _SHOWN} more, in the table of sessions"] * (len(failures) > _SHOWN) + [
+                ""
+            ]
+        lines += [self.note, ""] if self.note else []
+        lines += [f"Model: {self.model}"] if self.model and self.llm_calls else []
+        return "\n".join(lines)
+
+    def table(self) -> list[dict[str, str | int]]:
+        """A row for each session, those somebody should look at first; cut where a page would not open any more."""
+        return [
+            {
+                "session": session.session_id,
+                "outcome": _WORDS[session.outcome],
+                "turns stored now": session.turns_persisted,
+                "pending": session.turns_pending,
+                "quarantined": session.turns_quarantined,
+                "nodes": session.nodes,
+                "edges": session.edges,
+                "what to do": session.error or "",
+            }
+            for session in _sorted(self.sessions)[:_ROWS]
+        ]
 
     def raise_on_failure(self) -> None:
         """Raises SessionsNotPersisted, carrying this report, when a session needs attention."""
@@ -161,8 +203,8 @@ class RebuildReport(BaseModel):
     def asstr(self) -> str:
         """The report for a terminal."""
         return (
-            f"{self.dropped_windows} unreadable {_plural('window', self.dropped_windows)} dropped, "
-            f"{self.adopted_documents} {_plural('document', self.adopted_documents)} adopted. "
+            f"{self.dropped_windows} unreadable {plural('window', self.dropped_windows)} dropped, "
+            f"{self.adopted_documents} {plural('document', self.adopted_documents)} adopted. "
             "What is missing still is planned from the cache by the next `session-memory persist`."
             + (
                 f" {self.kept_windows} unreadable, in no document: kept, `--drop` drops them."
@@ -172,10 +214,15 @@ class RebuildReport(BaseModel):
         )
 
 
+def _tokens(count: int) -> str:
+    # The packaged rules count none, and some providers say none.
+    return str(count) if count else ""
+
+
 def _line(session: SessionReport) -> str:
     words = [_WORDS[session.outcome]]
     if session.turns_persisted:
-        words.append(f"{session.turns_persisted} {_plural('turn', session.turns_persisted)}")
+        words.append(f"{session.turns_persisted} {plural('turn', session.turns_persisted)}")
     if session.turns_foreign:
         words.append(f"{session.turns_foreign} stored by cognee itself")
     if session.turns_quarantined:
@@ -195,9 +242,9 @@ def _cut_note(sessions: tuple[SessionReport, ...]) -> list[str]:
     return [f"and {left} more; `--json` lists them all"] if left > 0 else []
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("`", "'").replace("\n", " ")
 
 
-def _plural(word: str, count: int) -> str:
+def plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"

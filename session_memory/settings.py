@@ -27,6 +27,15 @@ class Settings(BaseSettings):
     #: Create a dataset that does not exist instead of refusing its name.
     create_dataset: bool = False
 
+    #: Where pending sessions go that cognee recorded no dataset for, and the ledger neither.
+    default_dataset: str = Field(default="main_dataset", min_length=1)
+
+    #: Hours before unpersisted turns expire from which on a run over what is pending raises an alert.
+    alert_hours: float = Field(default=24.0, ge=0)
+
+    #: A Prefect notification block, `type/name` (e.g. `slack-webhook/ops`), that is told of alerts too.
+    alert_block: str = Field(default="", pattern=r"^([^/\s]+/[^/\s]+)?$")
+
     #: A window (one document of the graph) holds at most so many turns of one session…
     turns_per_window: PositiveInt = 20
 

@@ -1,19 +1,36 @@
-"""The task that puts a run's report where people look: an artifact on Prefect's page, keyed by dataset."""
+"""The task that puts a run's report where people look: artifacts on Prefect's page, events, the log."""
 
 import re
 
 from prefect import get_run_logger, task
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from session_memory.report import PersistReport
+from tasks import events
 
 
 @task(task_run_name="publish report", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1)
 async def publish_report(report: PersistReport) -> None:
-    """Write the report as a markdown artifact and its counts to the log."""
+    """Write the report as an artifact of its dataset, its sessions as a table, and tell the events."""
+    key = artifact_key(report.dataset)
     await acreate_markdown_artifact(
-        report.to_markdown(), key=artifact_key(report.dataset), description=f"What the last run did in {report.dataset}"
+        report.to_markdown(), key=key, description=f"What the last run did in {report.dataset}"
+    )
+    if report.sessions:
+        await acreate_table_artifact(
+            report.table(), key=f"{key}-sessions", description=f"The sessions of the last run in {report.dataset}"
+        )
+    events.of_sessions(report)
+    events.run_finished(
+        report.flow_run_id,
+        {
+            "dataset": report.dataset,
+            "sessions": report.counts,
+            "turns_persisted": report.turns_persisted,
+            "llm_calls": report.llm_calls,
+            "seconds": report.seconds,
+        },
     )
     get_run_logger().info(report.summary())
 

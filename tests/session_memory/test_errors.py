@@ -5,6 +5,7 @@ import pickle
 import re
 
 import pytest
+from prefect.serializers import JSONSerializer
 
 from session_memory import errors
 from session_memory.report import PersistReport
@@ -26,6 +27,10 @@ def test_an_error_says_what_to_do_and_survives_pickling(kind):
     assert len(str(error).split()) > 8
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.code) == (kind, str(error), kind.code)
+    # As Prefect keeps the error of a failed run.
+    serializer = JSONSerializer()
+    kept = serializer.loads(serializer.dumps(error))
+    assert (type(kept), str(kept)) == (kind, str(error))
 
 
 def test_codes_are_unique():

@@ -33,9 +33,32 @@ def test_on_a_terminal_failures_come_first_with_what_to_do_and_the_counts_last()
     assert lines[-1] == REPORT.summary()
 
 
-def test_in_markdown_no_id_breaks_the_table():
-    row = next(line for line in REPORT.to_markdown().splitlines() if line.startswith("| `a"))
-    assert row == "| `a\\|b'c` | failed | 0 | 1 | 0 | 0 | 0 |"
+def test_in_markdown_the_counts_come_before_what_to_do_and_no_id_breaks_it():
+    lines = REPORT.to_markdown().splitlines()
+    assert lines[:5] == [
+        "# main\\|dataset",
+        "",
+        "Failed: 1 of 3 sessions  ",
+        "Persisted: 1 of 3 sessions  ",
+        "Nothing new: 1 of 3 sessions  ",
+    ]
+    assert "| 2 | 5 | 7 | 1 |  |  | 1.2 |" in lines
+    assert lines.index("## What to do") > lines.index("| 2 | 5 | 7 | 1 |  |  | 1.2 |")
+    assert "- `a\\|b'c`: Try again." in lines
+
+
+def test_the_table_has_a_row_a_session_failures_first():
+    rows = REPORT.table()
+    assert [row["session"] for row in rows] == ["a|b`c", "fine", "old"]
+    assert rows[0] | {"outcome": "failed", "pending": 1, "what to do": "Try again."} == rows[0]
+    assert rows[1] | {"turns stored now": 2, "nodes": 5, "edges": 7, "what to do": ""} == rows[1]
+
+
+def test_a_submitted_run_is_named_with_its_page():
+    sessions = (SessionReport(session_id="s", outcome=Outcome.SUBMITTED),)
+    report = PersistReport(user="u", dataset="d", sessions=sessions, flow_run_id="f", run_url="http://page")
+    assert report.summary() == "1 session submitted: flow run f, http://page"
+    report.raise_on_failure()
 
 
 def test_json_holds_the_counts_and_reads_back():
@@ -64,4 +87,6 @@ def test_a_long_report_is_cut_and_says_so():
     sessions = tuple(SessionReport(session_id=str(n), outcome=Outcome.NOTHING_NEW) for n in range(1000))
     report = PersistReport(user="u", dataset="d", sessions=sessions)
     assert "and 800 more" in report.asstr()
-    assert "and 800 more" in report.to_markdown()
+    assert len(report.table()) == 1000
+    failed = tuple(SessionReport(session_id=str(n), outcome=Outcome.FAILED, error="e") for n in range(1000))
+    assert "and 800 more" in PersistReport(user="u", dataset="d", sessions=failed).to_markdown()

@@ -1,0 +1,167 @@
+"""The flow that persists everything pending, of every user, before it expires."""
+
+import asyncio
+import time
+from typing import Annotated
+from uuid import UUID
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.persist_sessions import Name, persist_sessions
+from flows.progress import Progress
+from session_memory.backlog import Backlog, Group, LeftSession, Limits, Reason
+from session_memory.errors import (
+    DiskFull,
+    LLMQuotaSpent,
+    LLMRefusedKey,
+    LLMRejectsEverything,
+    SessionMemoryError,
+    SessionsNotPersisted,
+)
+from session_memory.models import Outcome
+from session_memory.pending_report import PendingReport
+from session_memory.report import PersistReport
+from tasks.find_pending_sessions import find_pending_sessions
+from tasks.publish_pending_report import publish_pending_report
+
+#: What stopped one dataset would stop every other.
+_STOPS_ALL = {kind.code for kind in (LLMRefusedKey, LLMQuotaSpent, LLMRejectsEverything, DiskFull)}
+
+Names = Annotated[list[Name], Field(min_length=1)]
+
+
+# The report is kept: without it a final state that had to be sent twice has no result, and awaiting the run fails.
+@flow(name="persist-pending-sessions", persist_result=True, result_serializer="json")
+async def persist_pending_sessions(
+    users: Names | None = None,
+    datasets: Names | None = None,
+    idle_minutes: Annotated[float, Field(ge=0)] = 0,
+    expiring_within_hours: Annotated[float, Field(gt=0)] | None = None,
+    max_sessions: Annotated[int, Field(ge=1)] | None = None,
+    max_windows: Annotated[int, Field(ge=1)] | None = None,
+    datasets_at_a_time: Annotated[int, Field(ge=1, le=32)] = 4,
+) -> PendingReport:
+    """Find every session with turns that are in no dataset yet, and persist them, the soonest to expire first.
+
+    A session goes into the dataset that cognee recorded for it. Where none is recorded it goes where the ledger
+    holds it already, or else into the user's SESSION_MEMORY_DEFAULT_DATASET.
+
+    Args:
+        users: Only the sessions of these users: e-mails or UUIDs. Leave empty for everybody.
+        datasets: Only what goes into these datasets: names or UUIDs. Leave empty for all.
+        idle_minutes: Leave sessions whose last turn is younger than so many minutes.
+        expiring_within_hours: Only sessions with turns that the cache loses within so many hours.
+        max_sessions: Take at most so many sessions; the rest is the next run's.
+        max_windows: Write at most so many documents, each two LLM calls a chunk; the rest is the next run's.
+        datasets_at_a_time: Datasets that are written to at the same time.
+
+    Returns:
+        What became of each user's sessions, what was left and why, how old the oldest unpersisted turn is.
+
+    Raises:
+        SessionsNotPersisted: a session needs attention; carries the report. The others are not affected.
+        SessionMemoryError: nothing could be found out at all; the message says what to do.
+    """
+    started = time.monotonic()
+    limits = Limits(
+        idle_minutes=idle_minutes,
+        expiring_within_hours=expiring_within_hours,
+        max_sessions=max_sessions,
+        max_windows=max_windows,
+    )
+    backlog = await find_pending_sessions(users, datasets, limits)
+    work = _Work(backlog)
+    await work.do(at_a_time=datasets_at_a_time)
+    report = work.report(seconds=round(time.monotonic() - started, 3))
+    await publish_pending_report(report)
+    report.raise_on_failure()
+    return Completed(message=report.summary(), data=report)  # type: ignore[return-value]
+
+
+class _Work:
+    """The runs of `persist-sessions` that a backlog needs, and what they leave."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._groups = backlog.groups
+        self._runs: list[PersistReport] = []
+        self._left = list(backlog.left)
+        self._stopped: str | None = None
+        sessions = sum(len(group.sessions) for group in backlog.groups)
+        self._progress = Progress(sessions, f"Persisting {sessions} sessions in {len(backlog.groups)} runs")
+
+    async def do(self, *, at_a_time: int) -> None:
+        """Run all groups: several datasets at a time, one dataset's groups one after another."""
+        await self._progress.advance()
+        places = asyncio.Semaphore(at_a_time)
+        by_dataset: dict[UUID, list[Group]] = {}
+        for group in self._groups:
+            by_dataset.setdefault(group.dataset_id, []).append(group)
+
+        async def do_dataset(groups: list[Group]) -> None:
+            async with places:
+                for group in groups:
+                    await self._do_group(group)
+                    await self._progress.advance(len(group.sessions))
+
+        await asyncio.gather(*map(do_dataset, by_dataset.values()))
+
+    async def _do_group(self, group: Group) -> None:
+        if self._stopped is not None:
+            self._leave(group, Reason.STOPPED, error=self._stopped)
+            return
+        # A function, because a text would be a template, and names may hold braces.
+        named = persist_sessions.with_options(flow_run_name=lambda: f"{group.user_email} into {group.dataset_name}")
+        try:
+            report = await named(
+                user=str(group.user_id),
+                session_ids=[session.session_id for session in group.sessions],
+                dataset=str(group.dataset_id),
+            )
+        except SessionsNotPersisted as error:
+            report = _report_of(error)
+        except SessionMemoryError as error:
+            self._leave(group, Reason.ERROR, error_code=error.code, error=str(error))
+            return
+        self._runs.append(report)
+        stopped = next((one.error for one in report.sessions if one.error_code in _STOPS_ALL), None)
+        self._stopped = self._stopped or stopped
+
+    def _leave(self, group: Group, reason: Reason, **why: str) -> None:
+        self._left += [LeftSession.of(session, reason, **why) for session in group.sessions]
+
+    def report(self, *, seconds: float) -> PendingReport:
+        """What was done and left, and the age of what is still unpersisted."""
+        pending = [one for one in (*self._left, *self._failed()) if one.reason is not Reason.NO_USER]
+        return PendingReport(
+            flow_run_id=flow_run.id,
+            runs=tuple(self._runs),
+            left=tuple(self._left),
+            oldest_pending_at=min((one.oldest_turn_at for one in pending if one.oldest_turn_at), default=None),
+            next_expiry_at=min((one.expires_at for one in pending if one.expires_at), default=None),
+            seconds=seconds,
+        )
+
+    def _failed(self) -> list[LeftSession]:
+        """Sessions that a run took and could not finish."""
+        failed = {
+            (run.user_id, run.dataset_id, session.session_id): session
+            for run in self._runs
+            for session in run.sessions
+            if session.outcome is Outcome.FAILED
+        }
+        return [
+            # What was frozen in the ledger is not lost any more when the cache expires.
+            LeftSession.of(session, Reason.ERROR, **({"expires_at": None} if outcome.turns_pending else {}))
+            for group in self._groups
+            for session in group.sessions
+            if (outcome := failed.get((group.user_id, group.dataset_id, session.session_id))) is not None
+        ]
+
+
+def _report_of(error: SessionsNotPersisted) -> PersistReport:
+    if not isinstance(error.report, PersistReport):
+        raise error
+    return error.report

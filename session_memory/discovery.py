@@ -1,0 +1,201 @@
+"""Finds every session with turns that are not in its dataset yet: in the cache, and in the ledger once that expired."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from uuid import UUID
+
+from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.modules.data.models import Dataset
+from cognee.modules.users.models import User
+from sqlalchemy import select
+
+from session_memory import access, cache_listing, ledger, ledger_index, planning, session_cache
+from session_memory.backlog import LeftSession, PendingSession, Reason
+from session_memory.errors import DatasetNotFound, LedgerUnreadable, SessionMemoryError, SessionUnreadable
+from session_memory.failures import told_in_our_words
+from session_memory.models import Target
+from session_memory.settings import Settings
+
+#: Sessions looked at at once.
+_IN_FLIGHT = 8
+
+Found = PendingSession | LeftSession
+
+
+async def discover(users: list[str] | None, datasets: list[str] | None, settings: Settings) -> AsyncIterator[Found]:
+    """Every session with unpersisted turns, and those that could not be looked at, a page at a time.
+
+    A session goes into the dataset that cognee recorded for it; where there is none, into those where the ledger
+    holds it; else into the settings' default. What the ledger has frozen for any dataset is pending there, whether
+    the cache still holds it or not.
+
+    Args:
+        users: e-mails or UUIDs; None for everybody.
+        datasets: names or UUIDs; None for all.
+
+    Raises:
+        UserNotFound, DatasetNotFound: a filter names what does not exist.
+        CachingDisabled, CacheNotListed, CacheUnreachable: the cache cannot be asked.
+    """
+    session_cache.require_caching()
+    with told_in_our_words():
+        only_users = {(await access.find_user(user)).id for user in users} if users is not None else None
+        discovery = _Discovery(only_users, await _dataset_ids(datasets), settings)
+        async for page in cache_listing.pages():
+            for found in await discovery.in_cache(page):
+                yield found
+        async for keys in ledger_index.unfinished(quarantine_attempts=settings.quarantine_attempts):
+            for found in await discovery.in_ledger(keys):
+                yield found
+
+
+class _Discovery:
+    def __init__(self, users: set[UUID] | None, datasets: set[UUID] | None, settings: Settings) -> None:
+        self._only_users = users
+        self._only_datasets = datasets
+        self._settings = settings
+        self._users: dict[UUID, User | None] = {}
+        self._targets: dict[tuple[UUID, str], Target | SessionMemoryError] = {}
+        self._authorising = asyncio.Lock()
+        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        #: (owner, dataset, session) that were looked at.
+        self._seen: set[tuple[UUID, UUID, str]] = set()
+
+    async def in_cache(self, page: list[cache_listing.ListedSession]) -> list[Found]:
+        """What of a page of the cache is pending."""
+        listed = [(access.as_uuid(one.user_id), one) for one in page]
+        await self._load_users(user_id for user_id, _ in listed if user_id)
+        found: list[Found] = []
+        jobs = []
+        for user_id, one in listed:
+            user = self._users.get(user_id) if user_id else None
+            if user is not None and self._wants(user.id):
+                jobs.append((user, one))
+            elif user is None and self._only_users is None and self._only_datasets is None:
+                found.append(
+                    LeftSession(
+                        user=one.user_id, session_id=one.session_id, expires_at=one.expires_at, reason=Reason.NO_USER
+                    )
+                )
+        by_user: dict[UUID, list[str]] = {}
+        for user, one in jobs:
+            by_user.setdefault(user.id, []).append(one.session_id)
+        where = {
+            user_id: (
+                await session_cache.datasets_of(user_id, session_ids),
+                await ledger_index.datasets_of(user_id, session_ids),
+            )
+            for user_id, session_ids in by_user.items()
+        }
+        results = await asyncio.gather(
+            *(
+                self._look(user, one.session_id, dataset, one)
+                for user, one in jobs
+                for dataset in self._datasets_of(one.session_id, *where[user.id])
+            )
+        )
+        return found + [one for one in results if one is not None]
+
+    async def in_ledger(self, page: list[ledger_index.Key]) -> list[Found]:
+        """What of a page of unfinished (owner, dataset, session) is pending and was not met in the cache."""
+        unseen = [key for key in page if key not in self._seen and self._wants(key[0])]
+        await self._load_users(owner for owner, _, _ in unseen)
+        results = await asyncio.gather(
+            *(
+                self._look(user, session_id, str(dataset_id), None)
+                for owner, dataset_id, session_id in unseen
+                if (user := self._users.get(owner)) is not None
+            )
+        )
+        return [one for one in results if one is not None]
+
+    async def _look(
+        self, user: User, session_id: str, dataset: str, listed: cache_listing.ListedSession | None
+    ) -> Found | None:
+        async with self._in_flight:
+            expires_at = listed.expires_at if listed else None
+            target = await self._target(user, dataset)
+            if isinstance(target, SessionMemoryError):
+                if self._only_datasets is not None:
+                    return None
+                return LeftSession(
+                    user=user.email,
+                    session_id=session_id,
+                    expires_at=expires_at,
+                    reason=Reason.ERROR,
+                    error_code=target.code,
+                    error=str(target),
+                )
+            if self._only_datasets is not None and target.dataset_id not in self._only_datasets:
+                return None
+            self._seen.add((target.user_id, target.dataset_id, session_id))
+            try:
+                cached = await session_cache.read(target.user_id, session_id)
+                held = await ledger.session_in(target, session_id)
+            except (SessionUnreadable, LedgerUnreadable) as error:
+                return LeftSession(
+                    user=user.email,
+                    dataset=target.dataset_name,
+                    session_id=session_id,
+                    expires_at=expires_at,
+                    reason=Reason.ERROR,
+                    error_code=error.code,
+                    error=str(error),
+                )
+            pending = planning.pending(cached, held, settings=self._settings)
+            if pending is None:
+                return None
+            return PendingSession(
+                user_id=target.user_id,
+                user_email=target.user_email,
+                dataset_id=target.dataset_id,
+                dataset_name=target.dataset_name,
+                session_id=session_id,
+                turns=pending.turns,
+                windows=pending.windows,
+                oldest_turn_at=pending.oldest_turn_at,
+                last_turn_at=pending.last_turn_at,
+                expires_at=expires_at if pending.only_cached else None,
+            )
+
+    def _datasets_of(self, session_id: str, recorded: dict[str, UUID], held: dict[str, set[UUID]]) -> list[str]:
+        if session_id in recorded:
+            return [str(recorded[session_id])]
+        return sorted(map(str, held.get(session_id, ()))) or [self._settings.default_dataset]
+
+    def _wants(self, user_id: UUID) -> bool:
+        return self._only_users is None or user_id in self._only_users
+
+    async def _load_users(self, user_ids: Iterable[UUID]) -> None:
+        unknown = set(user_ids) - self._users.keys()
+        if unknown:
+            async with get_relational_engine().get_async_session() as session:
+                rows = await session.scalars(select(User).where(User.id.in_(unknown)))
+                self._users |= dict.fromkeys(unknown) | {user.id: user for user in rows.unique()}
+
+    async def _target(self, user: User, dataset: str) -> Target | SessionMemoryError:
+        key = (user.id, dataset)
+        async with self._authorising:
+            if key not in self._targets:
+                try:
+                    self._targets[key] = await access.authorise(str(user.id), dataset, self._settings)
+                except SessionMemoryError as error:
+                    if error.transient:
+                        raise
+                    self._targets[key] = error
+            return self._targets[key]
+
+
+async def _dataset_ids(datasets: list[str] | None) -> set[UUID] | None:
+    """The ids of datasets by name, whoever's they are, or UUID."""
+    if datasets is None:
+        return None
+    async with get_relational_engine().get_async_session() as session:
+        rows = (await session.execute(select(Dataset.id, Dataset.name))).all()
+    found: set[UUID] = set()
+    for wanted in datasets:
+        matches = {dataset_id for dataset_id, name in rows if wanted in (name, str(dataset_id))}
+        if not matches:
+            raise DatasetNotFound(dataset=wanted, near=access.near(wanted, [name for _, name in rows]))
+        found |= matches
+    return found

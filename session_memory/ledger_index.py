@@ -1,0 +1,79 @@
+"""Which sessions the ledger holds: in which datasets, and what it has frozen that is in none."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.modules.data.models import Data, Dataset
+from sqlalchemy import and_, not_, or_, select, tuple_
+
+from session_memory.ledger import generation_of, is_complete
+from session_memory.ledger_schema import State, WindowRow
+
+_PAGE = 400
+
+#: Owner, dataset, session id.
+Key = tuple[UUID, UUID, str]
+
+
+async def datasets_of(owner_id: UUID, session_ids: list[str]) -> dict[str, set[UUID]]:
+    """The datasets in which the ledger holds each of an owner's sessions, for those it holds."""
+    found: dict[str, set[UUID]] = {}
+    async with get_relational_engine().get_async_session() as session:
+        for start in range(0, len(session_ids), _PAGE):
+            rows = await session.execute(
+                select(WindowRow.session_id, WindowRow.dataset_id)
+                .where(WindowRow.owner_id == owner_id, WindowRow.session_id.in_(session_ids[start : start + _PAGE]))
+                .distinct()
+            )
+            for session_id, dataset_id in rows:
+                found.setdefault(session_id, set()).add(dataset_id)
+    return found
+
+
+async def unfinished(*, quarantine_attempts: int) -> AsyncIterator[list[Key]]:
+    """Sessions with windows that were frozen and are not in their dataset, or with replaced ones that still are.
+
+    A page at a time, dataset by dataset. Quarantined windows count while they have attempts left; what was removed
+    from a dataset on purpose does not, and what belongs to a deleted dataset neither.
+    """
+    async with get_relational_engine().get_async_session() as session:
+        datasets = (
+            await session.scalars(select(Dataset).where(Dataset.id.in_(select(WindowRow.dataset_id).distinct())))
+        ).all()
+    for dataset in datasets:
+        async for page in _unfinished_in(dataset, quarantine_attempts):
+            yield page
+
+
+async def _unfinished_in(dataset: Dataset, quarantine_attempts: int) -> AsyncIterator[list[Key]]:
+    in_dataset = and_(Data.id == WindowRow.data_id, Data.dataset_id == dataset.id)
+    not_there = not_(select(Data.id).where(in_dataset, is_complete(dataset.id)).exists())
+    written = select(Data.id).where(in_dataset).exists()
+    forgotten = and_(
+        WindowRow.first_seen_complete_at.is_not(None),
+        WindowRow.dataset_generation == generation_of(dataset),
+        not_(written),
+    )
+    again = and_(WindowRow.state == State.QUARANTINED, WindowRow.attempts < quarantine_attempts)
+    planned = or_(WindowRow.state == State.PLANNED, again)
+    after: tuple[UUID, str] | None = None
+    while True:
+        query = (
+            select(WindowRow.owner_id, WindowRow.session_id)
+            .where(
+                WindowRow.dataset_id == dataset.id,
+                or_(and_(planned, not_there, not_(forgotten)), and_(WindowRow.state == State.SUPERSEDED, written)),
+            )
+            .distinct()
+            .order_by(WindowRow.owner_id, WindowRow.session_id)
+            .limit(_PAGE)
+        )
+        if after is not None:
+            query = query.where(tuple_(WindowRow.owner_id, WindowRow.session_id) > after)
+        async with get_relational_engine().get_async_session() as session:
+            rows = (await session.execute(query)).all()
+        if not rows:
+            return
+        yield [(owner_id, dataset.id, session_id) for owner_id, session_id in rows]
+        after = (rows[-1][0], rows[-1][1])

@@ -1,0 +1,170 @@
+"""What a run over everything pending did, and what it left and why."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import humanize
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from session_memory.backlog import LeftSession, Reason
+from session_memory.errors import SessionsNotPersisted
+from session_memory.report import PersistReport, cell, plural
+
+_SHOWN = 100
+
+#: Reasons that somebody chose, in the run's limits: no cause for alarm by themselves.
+_CHOSEN = {Reason.ACTIVE, Reason.NOT_EXPIRING, Reason.OVER_SESSIONS, Reason.OVER_WINDOWS}
+
+
+class PendingReport(BaseModel):
+    """What a run of `persist-pending-sessions` did, dataset by dataset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run_id: str | None = None
+    #: A report for every user and dataset whose sessions were persisted.
+    runs: tuple[PersistReport, ...] = ()
+    #: Sessions with unpersisted turns that this run did not take, or could not.
+    left: tuple[LeftSession, ...] = ()
+    #: When the oldest turn was said that is still in no dataset.
+    oldest_pending_at: datetime | None = None
+    #: When the first of the turns that are in no dataset, nor in the ledger, expires from the cache.
+    next_expiry_at: datetime | None = None
+    seconds: float = 0.0
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def left_counts(self) -> dict[str, int]:
+        """Sessions that were left, by reason."""
+        return {reason.value: count for reason, count in Counter(one.reason for one in self.left).most_common()}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def turns_persisted(self) -> int:
+        """Turns this run put into graphs."""
+        return sum(run.turns_persisted for run in self.runs)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that were taken."""
+        return sum(len(run.sessions) for run in self.runs)
+
+    @property
+    def failures(self) -> int:
+        """Sessions somebody should look at."""
+        left = sum(one.reason in {Reason.ERROR, Reason.STOPPED} for one in self.left)
+        return left + sum(len(run.failed_sessions) for run in self.runs)
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether nothing that was taken worked."""
+        return self.failures > 0 and all(run.all_failed for run in self.runs)
+
+    def expiring(self, within_hours: float) -> list[LeftSession]:
+        """Sessions that were left, whose turns the cache loses within so many hours of the report."""
+        before = self.at + timedelta(hours=within_hours)
+        return [one for one in self.left if one.expires_at is not None and one.expires_at <= before]
+
+    def summary(self) -> str:
+        """One line: what was done, what was left, how old the oldest unpersisted turn is."""
+        if not self.runs and not self.left:
+            return "nothing pending"
+        done = self._what_was_done() if self.runs else "no session taken"
+        return "; ".join([done, *self._what_is_left()])
+
+    def _what_was_done(self) -> str:
+        outcomes = Counter[str]()
+        for run in self.runs:
+            outcomes.update(run.counts)
+        counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in outcomes.items())
+        users, datasets = {run.user_id for run in self.runs}, {run.dataset_id for run in self.runs}
+        return (
+            f"{_count(self.sessions, 'session')} of {_count(len(users), 'user')} "
+            f"in {_count(len(datasets), 'dataset')}: {counted}; "
+            f"{_count(self.turns_persisted, 'turn')}, {self.seconds:.1f} s"
+        )
+
+    def _what_is_left(self) -> Iterable[str]:
+        if self.left:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_counts.items())
+            yield f"{len(self.left)} left ({reasons})"
+        if self.oldest_pending_at:
+            age = humanize.naturaldelta(self.at - self.oldest_pending_at)
+            yield f"oldest unpersisted turn {age} old{self._expiry()}"
+
+    def _expiry(self) -> str:
+        if self.next_expiry_at is None:
+            return ""
+        if self.next_expiry_at <= self.at:
+            return ", expiring now"
+        return f", first to expire in {humanize.naturaldelta(self.next_expiry_at - self.at)}"
+
+    def asstr(self) -> str:
+        """The report for a terminal: each user and dataset, what was left, the counts last."""
+        lines = [f"{run.user} into {run.dataset}: {run.summary()}" for run in self.runs[:_SHOWN]]
+        lines += [f"{one.session_id} of {one.user}: {_why(one)}" for one in self._left_to_show()]
+        return "\n".join([*lines, *self._cut_note(), self.summary()])
+
+    def to_markdown(self) -> str:
+        """The report for Prefect's page of a run."""
+        lines = ["# Pending sessions", "", self.summary(), ""]
+        if self.runs:
+            lines += [
+                "| user | dataset | sessions | turns stored now | what happened |",
+                "| --- | --- | ---: | ---: | --- |",
+            ]
+            lines += [
+                f"| {cell(run.user)} | {_linked(run)} | {len(run.sessions)} | {run.turns_persisted} "
+                f"| {cell(_outcomes(run))} |"
+                for run in self.runs[:_SHOWN]
+            ]
+            lines.append("")
+        if self.left:
+            lines += ["## Left, and why", "", "| session | user | dataset | turns | expires | why |"]
+            lines += ["| --- | --- | --- | ---: | --- | --- |"]
+            lines += [
+                f"| `{cell(one.session_id)}` | {cell(one.user)} | {cell(one.dataset or '')} "
+                f"| {'' if one.turns is None else one.turns} | {self._when(one)} | {cell(_why(one))} |"
+                for one in self._left_to_show()
+            ]
+        return "\n".join([*lines, *self._cut_note()])
+
+    def raise_on_failure(self) -> None:
+        """Raises SessionsNotPersisted, carrying this report, when a session needs attention."""
+        if self.failures:
+            raise SessionsNotPersisted(self.summary(), self)
+
+    def _left_to_show(self) -> list[LeftSession]:
+        """Those somebody should look at first, then the soonest to expire."""
+        never = datetime.max.replace(tzinfo=UTC)
+        return sorted(self.left, key=lambda one: (one.reason in _CHOSEN, one.expires_at or never))[:_SHOWN]
+
+    def _cut_note(self) -> list[str]:
+        more = max(len(self.left) - _SHOWN, 0) + max(len(self.runs) - _SHOWN, 0)
+        return [f"and {more} more, which the counts include"] if more else []
+
+    def _when(self, one: LeftSession) -> str:
+        if one.expires_at is None:
+            return "never"
+        if one.expires_at <= self.at:
+            return "now"
+        return f"in {humanize.naturaldelta(one.expires_at - self.at)}"
+
+
+def _why(one: LeftSession) -> str:
+    return one.error or one.reason.value
+
+
+def _linked(run: PersistReport) -> str:
+    name = cell(run.dataset)
+    return f"[{name}]({run.run_url})" if run.run_url else name
+
+
+def _outcomes(run: PersistReport) -> str:
+    return ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in run.counts.items())
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {plural(word, number)}"
