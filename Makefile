@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test faults interleavings mutants lint clean
+.PHONY: help setup lock demo serve test faults interleavings mutants lint clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,9 @@ lock: ## Compile requirements.lock from pyproject.toml
 
 demo: setup ## Tell the whole story on this machine, with no key and no network
 	@$(BIN)/session-memory demo
+
+serve: setup ## Serve everything on this machine: Prefect's server and page, deployments, schedules
+	@$(BIN)/session-memory serve
 
 test: setup ## Run the tests, of the fault matrix the quick half
 	$(BIN)/pytest -n 2 -m "not long"

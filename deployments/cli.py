@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from session_memory.report import PersistReport, RebuildReport
 
     Report = PersistReport | PendingReport | RebuildReport
+
+T = TypeVar("T")
 
 DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
 
@@ -60,6 +62,44 @@ def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset"
 def rebuild(user: User = None, dataset: Dataset = "main_dataset", drop: Drop = False, as_json: AsJson = False) -> None:
     """Drop what cannot be read of the ledger, and take it from the dataset's documents."""
     _run(lambda: _rebuild(user, dataset, drop=drop), as_json=as_json, doing="Rebuilding the ledger")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Where Prefect's server listens, unless PREFECT_API_URL names one.")] = 4200,
+) -> None:
+    """Serve everything on this machine: a Prefect server with its page, the deployments, their schedules."""
+    _quiet()
+    from session_memory.settings import load_env_file
+
+    load_env_file()
+    from deployments.serve import choose_server
+    from deployments.serve import serve as serve_here
+
+    # Before Prefect is imported, which reads then where its server is.
+    try:
+        start_at = choose_server(port)
+    except SessionMemoryError as error:
+        _fail(error.code, str(error), FAILED, as_json=False)
+    out.print("Starting Prefect's server…" if start_at else "Registering with Prefect's server…")
+    _guarded(lambda: asyncio.run(serve_here(out, start_at)), as_json=False)
+
+
+@app.command()
+def automations(as_json: AsJson = False) -> None:
+    """Create or update the automations on Prefect's server: alerts, lost heartbeats, one more try."""
+    _quiet()
+
+    def work() -> list[str]:
+        from deployments.automations import apply_to_server
+
+        return asyncio.run(apply_to_server())
+
+    names = _guarded(work, as_json=as_json)
+    if as_json:
+        print(json.dumps({"automations": names}))  # noqa: T201 - the answer, not a log
+    else:
+        out.print("\n".join(names), markup=False, highlight=False)
 
 
 @app.command()
@@ -111,36 +151,43 @@ async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildRep
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:
     """Run `work`, print its report or its error, and leave with the exit code that says which."""
     _quiet()
-    from prefect.exceptions import ParameterTypeError
-    from prefect.settings import PREFECT_API_URL
+    code = DONE
 
-    report: Report
-    try:
-        with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
-            report = asyncio.run(work())
-        code = DONE
-    except SessionsNotPersisted as error:
-        if error.report is None:
-            raise
-        report, code = error.report, FAILED if error.report.all_failed else PARTLY
-    except SessionMemoryError as error:
-        _fail(error.code, str(error), FAILED, as_json=as_json)
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        _fail(
-            PrefectUnreachable.code,
-            str(PrefectUnreachable(url=_masked(PREFECT_API_URL.value()))),
-            FAILED,
-            as_json=as_json,
-        )
-    except ParameterTypeError as error:
-        _fail("usage", str(error), USAGE, as_json=as_json)
+    def reported() -> "Report":
+        nonlocal code
+        try:
+            with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
+                return asyncio.run(work())
+        except SessionsNotPersisted as error:
+            if error.report is None:
+                raise
+            code = FAILED if error.report.all_failed else PARTLY
+            return error.report
+
+    report = _guarded(reported, as_json=as_json)
     if as_json:
         print(report.model_dump_json())  # noqa: T201 - the answer, not a log
     else:
         out.print(report.asstr(), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def _guarded(work: Callable[[], T], *, as_json: bool) -> T:
+    """What `work` gives; an error that a user can do something about is printed, and ends the command."""
+    from prefect.exceptions import ParameterTypeError
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        return work()
+    except SessionMemoryError as error:
+        _fail(error.code, str(error), FAILED, as_json=as_json)
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        unreachable = PrefectUnreachable(url=_masked(PREFECT_API_URL.value()))
+        _fail(unreachable.code, str(unreachable), FAILED, as_json=as_json)
+    except ParameterTypeError as error:
+        _fail("usage", str(error), USAGE, as_json=as_json)
 
 
 def _masked(url: str) -> str:

@@ -5,7 +5,8 @@ import time
 from typing import Annotated
 from uuid import UUID
 
-from prefect import flow
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
@@ -50,7 +51,7 @@ async def persist_pending_sessions(
     holds it already, or else into the user's SESSION_MEMORY_DEFAULT_DATASET.
 
     Args:
-        users: Only the sessions of these users: e-mails or UUIDs. Leave empty for everybody.
+        users: Only the sessions of these users: e-mails or UUIDs, e.g. ada@example.com. Leave empty for everybody.
         datasets: Only what goes into these datasets: names or UUIDs. Leave empty for all.
         idle_minutes: Leave sessions whose last turn is younger than so many minutes.
         expiring_within_hours: Only sessions with turns that the cache loses within so many hours.
@@ -79,6 +80,17 @@ async def persist_pending_sessions(
     await publish_pending_report(report)
     report.raise_on_failure()
     return Completed(message=report.summary(), data=report)  # type: ignore[return-value]
+
+
+# In a task of its own: Prefect tells runs that a flow starts by itself apart by their order alone, and a flow that is
+# run again after a crash, with other groups, would be given the reports of the first time.
+@task(task_run_name="{group.user_email} into {group.dataset_name}", cache_policy=NO_CACHE)
+async def _persist_group(group: Group) -> PersistReport:
+    return await persist_sessions(
+        user=str(group.user_id),
+        session_ids=[session.session_id for session in group.sessions],
+        dataset=str(group.dataset_id),
+    )
 
 
 class _Work:
@@ -112,14 +124,8 @@ class _Work:
         if self._stopped is not None:
             self._leave(group, Reason.STOPPED, error=self._stopped)
             return
-        # A function, because a text would be a template, and names may hold braces.
-        named = persist_sessions.with_options(flow_run_name=lambda: f"{group.user_email} into {group.dataset_name}")
         try:
-            report = await named(
-                user=str(group.user_id),
-                session_ids=[session.session_id for session in group.sessions],
-                dataset=str(group.dataset_id),
-            )
+            report = await _persist_group(group)
         except SessionsNotPersisted as error:
             report = _report_of(error)
         except SessionMemoryError as error:

@@ -46,8 +46,8 @@ async def persist_sessions(
     """Put the questions and answers of cached sessions into the knowledge graph, each turn exactly once.
 
     Args:
-        user: Whose sessions: an e-mail or a UUID. Leave empty for cognee's default user.
-        session_ids: The sessions to persist, as the agent named them. None extracts nothing.
+        user: Whose sessions: an e-mail or a UUID, e.g. ada@example.com. Leave empty for cognee's default user.
+        session_ids: The sessions to persist, as the agent named them, e.g. chat-1. None extracts nothing.
         dataset: Where to: the name of one of the user's datasets, or the UUID of any the user may write to.
         run_in_background: Hand the run to a worker and return at once. A run that is on a worker already ignores it.
 

@@ -22,11 +22,11 @@ class SessionMemoryError(Exception):
         super().__init__(message or " ".join((self.__doc__ or "").format(**details).split()))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.details))
+        return (_rebuild, (type(self), str(self), self.details))
 
 
-def _rebuild(kind: type[SessionMemoryError], details: dict[str, object]) -> SessionMemoryError:
-    return kind(**details)
+def _rebuild(kind: type[SessionMemoryError], message: str, details: dict[str, object]) -> SessionMemoryError:
+    return kind(message, **details)
 
 
 class SessionsNotPersisted(SessionMemoryError):
@@ -79,6 +79,20 @@ class NeedsDeployment(SessionMemoryError):
     `session-memory serve`; or run in the foreground."""
 
     code = "needs_deployment"
+
+
+class AlertBlockNotFound(SessionMemoryError):
+    """Prefect's server has no block {block} (SESSION_MEMORY_ALERT_BLOCK, as `type/name`). Make it on the page Blocks
+    or with `prefect block create`, or unset the variable: alerts are an event and a log line then."""
+
+    code = "alert_block_not_found"
+
+
+class ServerPortTaken(SessionMemoryError):
+    """Port {port} is taken, so Prefect's server cannot listen there. Name another one (`--port`), or set
+    PREFECT_API_URL to the server that listens there to use it."""
+
+    code = "server_port_taken"
 
 
 class PrefectUnreachable(SessionMemoryError):

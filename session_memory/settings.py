@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_FILE = ".env"
+_PROJECT = Path(__file__).parents[1]
 
 
 class Settings(BaseSettings):
@@ -84,11 +85,13 @@ class Settings(BaseSettings):
 
 
 def load_env_file() -> None:
-    """Put `.env` of the working directory into the environment, under what is already set there.
+    """Put `.env` of the working directory, or else of the project, into the environment, under what is already set.
 
     The environment wins, as for Prefect. cognee by itself would let the file win, and search parent folders.
+    A worker runs flows in a temporary directory, which is why the project's own counts.
     """
-    for key, value in dotenv_values(ENV_FILE).items():
+    file = next((path for path in (Path(ENV_FILE), _PROJECT / ENV_FILE) if path.is_file()), None)
+    for key, value in dotenv_values(file).items() if file else ():
         if value is not None:
             os.environ.setdefault(key, value)
 
