@@ -76,9 +76,7 @@ class Double(CustomLLM):
 
     async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         text = kwargs["messages"][-1]["content"]
-        schema = ((kwargs["optional_params"] or {}).get("response_format") or {}).get("json_schema", {})
-        # Once corrected, cognee asks with the schema in its prompt instead.
-        title = schema.get("name") or _title_in(kwargs["messages"][0]["content"])
+        title = title_of((kwargs["optional_params"] or {}).get("response_format"), kwargs["messages"])
         self.calls.append((title, text))
         self.on_call()
         if log := os.environ.get(LOG_VARIABLE):
@@ -95,7 +93,7 @@ class Double(CustomLLM):
         await asyncio.sleep(self.latency)
         response: ModelResponse = kwargs["model_response"]
         answer = _next(self.answers, text)
-        response.choices[0].message.content = _answer(title, text) if answer is None else answer
+        response.choices[0].message.content = answer_to(title, text) if answer is None else answer
         response.usage = litellm.Usage(prompt_tokens=10, completion_tokens=5, total_tokens=15)
         return response
 
@@ -152,9 +150,13 @@ def too_many(retry_after: float) -> Exception:
     return litellm.RateLimitError("slow down", PROVIDER, MODEL, response=response)
 
 
-def _title_in(prompt: str) -> str:
-    """The schema's own title, the last of its object in cognee's indented form."""
-    titles = re.findall(r'^  "title": "(\w+)"', prompt, re.MULTILINE)
+def title_of(response_format: dict[str, Any] | None, messages: list[dict[str, Any]]) -> str:
+    """The title of the schema whose object is asked for; empty when a text is."""
+    if named := (response_format or {}).get("json_schema", {}).get("name"):
+        return str(named)
+    # Once corrected, or for a model without schemas, cognee asks with the schema in its prompt instead: the last title
+    # of its object in cognee's indented form is its own.
+    titles = re.findall(r'^  "title": "(\w+)"', messages[0]["content"], re.MULTILINE)
     return titles[-1] if titles else ""
 
 
@@ -167,7 +169,8 @@ def _next(planned: dict[str, tuple[Any, float]], text: str) -> Any:
     return None
 
 
-def _answer(title: str, text: str) -> str:
+def answer_to(title: str, text: str) -> str:
+    """What the double answers to a text when an object of a schema is asked for."""
     words = list(dict.fromkeys(word.strip(".,?!:") for word in text.split() if word[:1].isupper()))[:12]
     if title == "KnowledgeGraph":
         nodes = [{"id": word, "name": word, "type": "Thing", "description": word} for word in words]
