@@ -8,9 +8,9 @@ from uuid import UUID
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed
 from pydantic import Field
 
+from flows.final_state import final_state
 from flows.persist_sessions import Name, persist_sessions
 from flows.progress import Progress
 from session_memory.backlog import Backlog, Group, LeftSession, Limits, Reason
@@ -78,19 +78,23 @@ async def persist_pending_sessions(
     await work.do(at_a_time=datasets_at_a_time)
     report = work.report(seconds=round(time.monotonic() - started, 3))
     await publish_pending_report(report)
-    report.raise_on_failure()
-    return Completed(message=report.summary(), data=report)  # type: ignore[return-value]
+    return final_state(report)  # type: ignore[return-value]
 
 
 # In a task of its own: Prefect tells runs that a flow starts by itself apart by their order alone, and a flow that is
 # run again after a crash, with other groups, would be given the reports of the first time.
 @task(task_run_name="{group.user_email} into {group.dataset_name}", cache_policy=NO_CACHE)
 async def _persist_group(group: Group) -> PersistReport:
-    return await persist_sessions(
-        user=str(group.user_id),
-        session_ids=[session.session_id for session in group.sessions],
-        dataset=str(group.dataset_id),
-    )
+    try:
+        return await persist_sessions(
+            user=str(group.user_id),
+            session_ids=[session.session_id for session in group.sessions],
+            dataset=str(group.dataset_id),
+        )
+    except SessionsNotPersisted as error:
+        if not isinstance(error.report, PersistReport):
+            raise
+        return error.report
 
 
 class _Work:
@@ -102,7 +106,7 @@ class _Work:
         self._left = list(backlog.left)
         self._stopped: str | None = None
         sessions = sum(len(group.sessions) for group in backlog.groups)
-        self._progress = Progress(sessions, f"Persisting {sessions} sessions in {len(backlog.groups)} runs")
+        self._progress = Progress(sessions, f"Sessions done, of {sessions}")
 
     async def do(self, *, at_a_time: int) -> None:
         """Run all groups: several datasets at a time, one dataset's groups one after another."""
@@ -126,8 +130,6 @@ class _Work:
             return
         try:
             report = await _persist_group(group)
-        except SessionsNotPersisted as error:
-            report = _report_of(error)
         except SessionMemoryError as error:
             self._leave(group, Reason.ERROR, error_code=error.code, error=str(error))
             return
@@ -165,9 +167,3 @@ class _Work:
             for session in group.sessions
             if (outcome := failed.get((group.user_id, group.dataset_id, session.session_id))) is not None
         ]
-
-
-def _report_of(error: SessionsNotPersisted) -> PersistReport:
-    if not isinstance(error.report, PersistReport):
-        raise error
-    return error.report

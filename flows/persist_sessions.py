@@ -8,10 +8,10 @@ from uuid import UUID
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed
 from pydantic import Field, StringConstraints
 
 from flows import background
+from flows.final_state import final_state
 from flows.progress import Progress
 from session_memory import llm_usage, runtime
 from session_memory.errors import SessionMemoryError, WriteFailed
@@ -65,9 +65,7 @@ async def persist_sessions(
         report = await background.submit(user, list(dict.fromkeys(session_ids)), dataset)
     else:
         report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
-        report.raise_on_failure()
-    # A state, so that the run list tells the story; awaiting the flow gives the report itself.
-    return Completed(message=report.summary(), data=report)  # type: ignore[return-value]
+    return final_state(report)  # type: ignore[return-value]
 
 
 async def _persist(user: str | None, session_ids: list[str], dataset: str) -> PersistReport:
@@ -114,7 +112,7 @@ async def _commit(
     """Commit everything extracted, group by group; what failed is in the second part, by window."""
     receipts: list[Receipt] = []
     errors: dict[UUID, SessionMemoryError] = {}
-    progress = Progress(len(extraction.windows), f"Writing {len(extraction.windows)} documents")
+    progress = Progress(len(extraction.windows), f"Documents written, of {len(extraction.windows)}")
     await progress.advance()
     try:
         await commits.remove([data_id for plan in extraction.sessions for data_id in plan.leftovers])
