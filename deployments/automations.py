@@ -31,8 +31,9 @@ _FAILED = """\
 {{ flow.name }} / {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }}
 {{ flow_run|ui_url }}"""
 _EXPIRING = """\
-{{ event.payload.turns }} turns of {{ event.payload.sessions }} sessions are in no dataset, and the cache loses the
-first of them at {{ event.payload.next_expiry_at }}. The artifact session-memory-pending says why they were left."""
+Turns that are in no dataset and about to expire from the cache: {{ event.payload.turns }}, sessions:
+{{ event.payload.sessions }}, the first at {{ event.payload.next_expiry_at }}. The artifact session-memory-pending says
+why they were left."""
 
 #: Signs of life come every 30 s (`prefect.yaml`).
 _SILENCE = timedelta(seconds=90)

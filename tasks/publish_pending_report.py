@@ -34,9 +34,9 @@ async def publish_pending_report(report: PendingReport) -> None:
     if expiring:
         events.turns_expiring(report.flow_run_id, expiring)
         get_run_logger().warning(
-            "%d sessions have turns that expire from the cache within %g hours and are in no dataset: see the "
-            "artifact %s for each one's reason",
-            len(expiring),
+            "Sessions with turns that are in no dataset and expire from the cache within %g hours: %d. The artifact %s "
+            "says why each was left.",
             get_settings().alert_hours,
+            len(expiring),
             ARTIFACT_KEY,
         )

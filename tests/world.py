@@ -2,9 +2,12 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cognee.context_global_variables import set_database_global_context_variables
+from cognee.infrastructure.databases.cache.get_cache_engine import get_cache_engine
+from cognee.infrastructure.databases.cache.sql.tables import cache_qa_entries
 from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.graph.config import get_graph_context_config
 from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
@@ -15,7 +18,7 @@ from cognee.modules.data.methods import create_authorized_dataset
 from cognee.modules.data.models import Data, Dataset
 from cognee.modules.users.methods import create_user, get_default_user
 from cognee.modules.users.models import User
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 
 @dataclass
@@ -136,6 +139,17 @@ async def new_user() -> User:
 def new_session() -> str:
     """A session id nobody used, with a colon and a space in it, as real ones have."""
     return f"chat: {uuid.uuid4().hex[:10]}"
+
+
+async def expire_in(world: World, session_id: str, hours: float) -> None:
+    """Let the cache lose a session after so many hours."""
+    async with get_cache_engine().sessionmaker() as session:
+        await session.execute(
+            update(cache_qa_entries)
+            .where(cache_qa_entries.c.user_id == str(world.user.id), cache_qa_entries.c.session_id == session_id)
+            .values(expires_at=datetime.now(UTC) + timedelta(hours=hours))
+        )
+        await session.commit()
 
 
 async def all_rows() -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,13 @@ class PrefectServer:
 
     async def events(self, name: str, **more: Any) -> list[dict[str, Any]]:
         return await self.find("events", filter={"event": {"name": [name]}} | more, limit=50)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.5)
 
 
 def end(pid: int, *, hard: bool = False) -> None:

@@ -1,21 +1,14 @@
 """A worker and its run are killed together: the automations take it up, and every turn is there once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.deployments.llm_server import LLMServer
-from tests.deployments.prefect_server import PrefectServer, end
+from tests.deployments.prefect_server import PrefectServer, end, until
 from tests.world import World, new_session, new_user
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm"), pytest.mark.timeout(600)]
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.5)
 
 
 async def test_a_killed_nightly_run_is_marked_crashed_and_run_again_once(server: PrefectServer, llm_server: LLMServer):

@@ -1,21 +1,20 @@
 """Everything pending is found, for every user, and persisted, the soonest to expire first."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from cognee.infrastructure.databases.cache.get_cache_engine import get_cache_engine
-from cognee.infrastructure.databases.cache.sql.tables import cache_qa_entries
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.session_lifecycle.models import SessionRecord
 from cognee.modules.users.models import User
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from session_memory.backlog import Reason
 from session_memory.errors import SessionsNotPersisted
 from session_memory.pending_report import PendingReport
 from tests import double
 from tests.running import outcomes, persist
-from tests.world import World, new_session, new_user
+from tests.world import World, expire_in, new_session, new_user
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -40,17 +39,6 @@ async def record(world: World, session_id: str) -> None:
     """What cognee notes when a session is used with a dataset."""
     async with get_relational_engine().get_async_session() as session:
         await session.merge(SessionRecord(session_id=session_id, user_id=world.user.id, dataset_id=world.dataset.id))
-        await session.commit()
-
-
-async def expire_in(world: World, session_id: str, hours: float) -> None:
-    cache = get_cache_engine()
-    async with cache.sessionmaker() as session:
-        await session.execute(
-            update(cache_qa_entries)
-            .where(cache_qa_entries.c.user_id == str(world.user.id), cache_qa_entries.c.session_id == session_id)
-            .values(expires_at=datetime.now(UTC) + timedelta(hours=hours))
-        )
         await session.commit()
 
 
