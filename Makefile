@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test faults interleavings mutants lint clean
+.PHONY: help setup lock demo serve test faults deployments interleavings mutants lint clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: setup ## Run the tests, of the fault matrix the quick half
 
 faults: setup ## Run the whole fault matrix and print its table
 	$(BIN)/pytest -n 2 tests/faults
+
+deployments: setup ## Show the ways in against a real Prefect server, workers and a browser
+	$(BIN)/pytest tests/deployments
 
 interleavings: setup ## Ten thousand steps of everything that can happen, against a model (an hour and a half)
 	INTERLEAVING_STEPS=10000 INTERLEAVING_PARTS=20 INTERLEAVING_SEED=$${INTERLEAVING_SEED:-$$RANDOM} \

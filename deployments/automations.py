@@ -27,13 +27,15 @@ _OUR_DEPLOYMENTS: Labels = {
     "prefect.resource.role": "deployment",
     "prefect.resource.name": ["on-demand", "nightly", "expiring"],
 }
-_FAILED = """\
-{{ flow.name }} / {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }}
-{{ flow_run|ui_url }}"""
-_EXPIRING = """\
-Turns that are in no dataset and about to expire from the cache: {{ event.payload.turns }}, sessions:
-{{ event.payload.sessions }}, the first at {{ event.payload.next_expiry_at }}. The artifact session-memory-pending says
-why they were left."""
+_FAILED = (
+    "{{ flow.name }} / {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }} "
+    "{{ flow_run|ui_url }}"
+)
+_EXPIRING = (
+    "Turns that are in no dataset and about to expire from the cache: {{ event.payload.turns }}, of sessions: "
+    "{{ event.payload.sessions }}, the first at {{ event.payload.next_expiry_at }}. "
+    "The artifact session-memory-pending says why they were left."
+)
 
 #: Signs of life come every 30 s (`prefect.yaml`).
 _SILENCE = timedelta(seconds=90)

@@ -63,7 +63,7 @@ async def test_turns_that_expire_soon_are_told_to_the_block_that_is_set(server: 
 
                 async def is_told() -> bool:
                     return any(
-                        "about to expire from the cache: 1, sessions:\\n1, the first at" in one for one in received
+                        "about to expire from the cache: 1, of sessions: 1, the first" in one for one in received
                     )
 
                 await until(is_told, 30)
