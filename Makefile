@@ -39,7 +39,7 @@ faults: setup ## Run the whole fault matrix and print its table
 	$(BIN)/pytest -n 2 tests/faults
 
 deployments: setup ## Show the ways in against a real Prefect server, workers and a browser
-	$(BIN)/pytest tests/deployments
+	$(BIN)/pytest tests/deployments -m long
 
 interleavings: setup ## Ten thousand steps of everything that can happen, against a model (an hour and a half)
 	INTERLEAVING_STEPS=10000 INTERLEAVING_PARTS=20 INTERLEAVING_SEED=$${INTERLEAVING_SEED:-$$RANDOM} \

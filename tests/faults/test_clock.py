@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.mark.fault("clock set back an hour")
+@pytest.mark.long
 async def test_a_clock_set_back_an_hour_loses_and_doubles_nothing(world, llm, count):
     session, other = new_session(), new_session()
     await world.say(session)

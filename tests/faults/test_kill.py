@@ -63,7 +63,9 @@ async def test_after_a_kill_the_next_run_has_every_turn_once(world, llm, count, 
 
 @pytest.mark.fault("kill -9 while an edit replaces a document")
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("point", ["frozen", "added", "before-remove", "removed"])
+@pytest.mark.parametrize(
+    "point", ["frozen", *(pytest.param(p, marks=pytest.mark.long) for p in ("added", "before-remove", "removed"))]
+)
 async def test_after_a_kill_while_an_edit_replaces_a_document_the_old_text_is_gone(world, llm, count, point, cache):
     session = new_session()
     await world.say(session)

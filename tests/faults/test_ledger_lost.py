@@ -67,6 +67,7 @@ async def test_a_lost_ledger_is_rebuilt_from_the_documents(world, count, tmp_pat
 
 
 @pytest.mark.fault("ledger lost while an edit was under way")
+@LONG
 @pytest.mark.usefixtures("whole_again")
 async def test_an_edit_that_was_under_way_when_the_ledger_was_lost_is_finished(world, count):
     session = new_session()
@@ -156,7 +157,7 @@ async def test_a_rebuild_keeps_what_is_known_of_turns_that_cognees_own_path_stor
 
 
 @pytest.mark.fault("ledger of an older schema")
-@pytest.mark.parametrize("point", ["version 1", "killed in mid-migration"])
+@pytest.mark.parametrize("point", ["version 1", pytest.param("killed in mid-migration", marks=LONG)])
 @pytest.mark.usefixtures("whole_again")
 async def test_an_older_ledger_is_migrated_with_what_it_holds(world, count, point):
     done, waiting = new_session(), new_session()

@@ -175,6 +175,7 @@ async def test_a_call_that_hangs_is_ended_once_and_the_finished_windows_stay(wor
 
 
 @pytest.mark.fault("payment required in mid-run")
+@pytest.mark.long
 async def test_a_spent_budget_in_mid_run_stops_it_and_the_next_run_repeats_no_call(world, llm, count, monkeypatch):
     sessions = await said(world, None, None, "What is Poison?", None, None)
     llm.fail("Poison", double.quota_spent)

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.mark.fault("one poisoned session of ten, three nights and two more")
+@pytest.mark.long
 async def test_three_nights_with_one_poisoned_session_of_ten(world, llm, count):
     good, bad = [new_session() for _ in range(9)], new_session()
     for session in good:

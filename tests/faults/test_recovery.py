@@ -45,7 +45,9 @@ async def test_no_node_of_a_replay_is_lost_to_cognees_own_recovery(world, llm, c
 
 @pytest.mark.fault("killed, then cognee's own path stores the same turns")
 @pytest.mark.parametrize("cache", ["same", pytest.param("expired", marks=pytest.mark.long)])
-@pytest.mark.parametrize("point", ["frozen", pytest.param("added", marks=pytest.mark.long), "cognified"])
+@pytest.mark.parametrize(
+    "point", ["frozen", *(pytest.param(p, marks=pytest.mark.long) for p in ("added", "cognified"))]
+)
 async def test_what_cognees_own_path_stored_after_a_kill_is_not_there_twice(world, llm, count, point, cache):
     session = new_session()
     await world.say(session)
