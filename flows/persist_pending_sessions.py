@@ -21,6 +21,7 @@ from session_memory.errors import (
     LLMRejectsEverything,
     SessionMemoryError,
     SessionsNotPersisted,
+    Unexpected,
 )
 from session_memory.models import Outcome
 from session_memory.pending_report import PendingReport
@@ -133,6 +134,10 @@ class _Work:
         except SessionMemoryError as error:
             self._leave(group, Reason.ERROR, error_code=error.code, error=str(error))
             return
+        except Exception as error:  # noqa: BLE001 - Prefect's own: the other groups go on
+            unexpected = Unexpected(kind=type(error).__name__, place="persist-sessions")
+            self._leave(group, Reason.ERROR, error_code=unexpected.code, error=str(unexpected))
+            return
         self._runs.append(report)
         stopped = next((one.error for one in report.sessions if one.error_code in _STOPS_ALL), None)
         self._stopped = self._stopped or stopped
@@ -142,14 +147,8 @@ class _Work:
 
     def report(self, *, seconds: float) -> PendingReport:
         """What was done and left, and the age of what is still unpersisted."""
-        pending = [one for one in (*self._left, *self._failed()) if one.reason is not Reason.NO_USER]
-        return PendingReport(
-            flow_run_id=flow_run.id,
-            runs=tuple(self._runs),
-            left=tuple(self._left),
-            oldest_pending_at=min((one.oldest_turn_at for one in pending if one.oldest_turn_at), default=None),
-            next_expiry_at=min((one.expires_at for one in pending if one.expires_at), default=None),
-            seconds=seconds,
+        return PendingReport.of(
+            flow_run_id=flow_run.id, runs=self._runs, left=self._left, failed=self._failed(), seconds=seconds
         )
 
     def _failed(self) -> list[LeftSession]:

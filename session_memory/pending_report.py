@@ -1,7 +1,7 @@
 """What a run over everything pending did, and what it left and why."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import humanize
@@ -12,6 +12,9 @@ from session_memory.errors import SessionsNotPersisted
 from session_memory.report import PersistReport, cell, plural
 
 _SHOWN = 100
+#: A cache may hold very many sessions that a run leaves; the counts are of all.
+_KEPT = 1000
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 #: Reasons that somebody chose, in the run's limits: no cause for alarm by themselves.
 _CHOSEN = {Reason.ACTIVE, Reason.NOT_EXPIRING, Reason.OVER_SESSIONS, Reason.OVER_WINDOWS}
@@ -25,8 +28,10 @@ class PendingReport(BaseModel):
     flow_run_id: str | None = None
     #: A report for every user and dataset whose sessions were persisted.
     runs: tuple[PersistReport, ...] = ()
-    #: Sessions with unpersisted turns that this run did not take, or could not.
+    #: Sessions with unpersisted turns that this run did not take, or could not; the soonest to expire first, cut.
     left: tuple[LeftSession, ...] = ()
+    #: Sessions that were left, by reason; all of them.
+    left_counts: dict[str, int] = {}
     #: When the oldest turn was said that is still in no dataset.
     oldest_pending_at: datetime | None = None
     #: When the first of the turns that are in no dataset, nor in the ledger, expires from the cache.
@@ -34,11 +39,33 @@ class PendingReport(BaseModel):
     seconds: float = 0.0
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def left_counts(self) -> dict[str, int]:
-        """Sessions that were left, by reason."""
-        return {reason.value: count for reason, count in Counter(one.reason for one in self.left).most_common()}
+    @classmethod
+    def of(
+        cls,
+        *,
+        flow_run_id: str | None,
+        runs: Sequence[PersistReport],
+        left: Sequence[LeftSession],
+        failed: Sequence[LeftSession],
+        seconds: float,
+    ) -> "PendingReport":
+        """The report of a run.
+
+        Args:
+            left: what it did not take.
+            failed: what it took and could not finish, which `runs` tell of.
+        """
+        # What a deleted user said is nobody's to wait for.
+        pending = [one for one in (*left, *failed) if one.reason is not Reason.NO_USER]
+        return cls(
+            flow_run_id=flow_run_id,
+            runs=tuple(runs),
+            left=tuple(sorted(left, key=lambda one: one.expires_at or _NEVER)[:_KEPT]),
+            left_counts=dict(Counter(one.reason.value for one in left).most_common()),
+            oldest_pending_at=min((one.oldest_turn_at for one in pending if one.oldest_turn_at), default=None),
+            next_expiry_at=min((one.expires_at for one in pending if one.expires_at), default=None),
+            seconds=seconds,
+        )
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -54,7 +81,7 @@ class PendingReport(BaseModel):
     @property
     def failures(self) -> int:
         """Sessions somebody should look at."""
-        left = sum(one.reason in {Reason.ERROR, Reason.STOPPED} for one in self.left)
+        left = sum(self.left_counts.get(reason.value, 0) for reason in (Reason.ERROR, Reason.STOPPED))
         return left + sum(len(run.failed_sessions) for run in self.runs)
 
     @property
@@ -65,7 +92,11 @@ class PendingReport(BaseModel):
     def expiring(self, within_hours: float) -> list[LeftSession]:
         """Sessions that were left, whose turns the cache loses within so many hours of the report."""
         before = self.at + timedelta(hours=within_hours)
-        return [one for one in self.left if one.expires_at is not None and one.expires_at <= before]
+        return [
+            one
+            for one in self.left
+            if one.expires_at is not None and one.expires_at <= before and one.reason is not Reason.NO_USER
+        ]
 
     def summary(self) -> str:
         """One line: what was done, what was left, how old the oldest unpersisted turn is."""
@@ -89,7 +120,7 @@ class PendingReport(BaseModel):
     def _what_is_left(self) -> Iterable[str]:
         if self.left:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_counts.items())
-            yield f"{len(self.left)} left ({reasons})"
+            yield f"{sum(self.left_counts.values())} left ({reasons})"
         if self.oldest_pending_at:
             age = humanize.naturaldelta(self.at - self.oldest_pending_at)
             yield f"oldest unpersisted turn {age} old{self._expiry()}"
@@ -138,11 +169,10 @@ class PendingReport(BaseModel):
 
     def _left_to_show(self) -> list[LeftSession]:
         """Those somebody should look at first, then the soonest to expire."""
-        never = datetime.max.replace(tzinfo=UTC)
-        return sorted(self.left, key=lambda one: (one.reason in _CHOSEN, one.expires_at or never))[:_SHOWN]
+        return sorted(self.left, key=lambda one: (one.reason in _CHOSEN, one.expires_at or _NEVER))[:_SHOWN]
 
     def _cut_note(self) -> list[str]:
-        more = max(len(self.left) - _SHOWN, 0) + max(len(self.runs) - _SHOWN, 0)
+        more = max(sum(self.left_counts.values()) - _SHOWN, 0) + max(len(self.runs) - _SHOWN, 0)
         return [f"and {more} more, which the counts include"] if more else []
 
     def _when(self, one: LeftSession) -> str:
