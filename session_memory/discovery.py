@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from session_memory import access, cache_listing, ledger, ledger_index, planning, session_cache
 from session_memory.backlog import LeftSession, PendingSession, Reason
-from session_memory.errors import DatasetNotFound, LedgerUnreadable, SessionMemoryError, SessionUnreadable
+from session_memory.errors import DatasetGone, DatasetNotFound, LedgerUnreadable, SessionMemoryError, SessionUnreadable
 from session_memory.failures import told_in_our_words
 from session_memory.models import Target
 from session_memory.settings import Settings
@@ -132,7 +132,7 @@ class _Discovery:
             try:
                 cached = await session_cache.read(target.user_id, session_id)
                 held = await ledger.session_in(target, session_id)
-            except (SessionUnreadable, LedgerUnreadable) as error:
+            except (SessionUnreadable, LedgerUnreadable, DatasetGone) as error:
                 return LeftSession(
                     user=user.email,
                     dataset=target.dataset_name,

@@ -20,7 +20,7 @@ class LLMServer:
         self.held = 0
         #: Texts that contain it get no answer while it is set.
         self.hanging: str | None = None
-        #: Texts that contain it are refused as with a wrong key.
+        #: Texts that contain it are refused, as a content filter does.
         self.refusing: str | None = None
         server = self
 
@@ -59,7 +59,8 @@ class LLMServer:
             time.sleep(0.05)
         self.held -= 1
         if self.refusing and self.refusing in text:
-            return 401, {"error": {"message": "wrong key", "type": "invalid_request_error", "code": "invalid_api_key"}}
+            code = "content_policy_violation"
+            return 400, {"error": {"message": code, "type": "invalid_request_error", "code": code}}
         content = double.answer_to(double.title_of(request.get("response_format"), request["messages"]), text)
         message = {"role": "assistant", "content": content}
         return 200, {
@@ -77,6 +78,6 @@ class LLMServer:
         try:
             yield self
         finally:
-            self.hanging = None
+            self.hanging = self.refusing = None
             self._http.shutdown()
             self._http.server_close()

@@ -88,6 +88,7 @@ def test_the_command_is_installed_and_explains_itself():
     assert all(word in ended.stdout for word in ("demo", "persist", "retry", "Exit codes"))
 
 
+@pytest.mark.long
 def test_the_demo_tells_the_story_with_no_key_and_no_network(tmp_path):
     keep = {
         key: value

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.deployments.llm_server import LLMServer
 from tests.deployments.prefect_server import ROOT, PrefectServer
 from tests.world import World, new_session, new_user
 
@@ -58,6 +59,26 @@ async def test_on_demand_over_http_the_turns_are_in_the_graph_and_the_page_tells
     assert (event["payload"]["turns_persisted"], event["payload"]["all_persisted"]) == (2, True)
     finished = await server.events("session-memory.run.finished", related={"id": [f"prefect.flow-run.{run['id']}"]})
     assert [one["payload"]["turns_persisted"] for one in finished] == [2]
+
+
+async def test_a_refused_session_is_told_by_an_event_and_in_the_report(
+    server: PrefectServer, llm_server: LLMServer, world: World
+):
+    fine, refused = new_session(), new_session()
+    await world.say(fine)
+    await world.say(refused, question="What is Poison?")
+    llm_server.refusing = "Poison"
+    run = await server.run("persist-sessions/on-demand", session_ids=[fine, refused], dataset=world.dataset.name)
+    llm_server.refusing = None
+    assert run["state_name"] == "Failed"
+    assert run["state"]["message"].startswith("2 sessions: 1 quarantined, 1 persisted; 1 turn, "), run["state"]
+    quarantined = await server.events("session-memory.session.quarantined")
+    (event,) = [one for one in quarantined if one["payload"]["session_id"] == refused]
+    assert (event["payload"]["turns_quarantined"], event["payload"]["all_persisted"]) == (1, False)
+    report = (await server.artifact(run["id"], "markdown"))["data"]
+    assert "try it again with `session-memory retry`" in report.split("## What to do")[1]
+    everything = [run, await server.logs(run["id"]), report, await server.artifact(run["id"], "table"), event]
+    assert "Poison" not in str(everything)
 
 
 async def test_the_nightly_run_finds_the_pending_sessions_of_every_user(server: PrefectServer):

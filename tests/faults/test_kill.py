@@ -14,6 +14,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 #: Steps that a run without an edit passes.
 STEPS = [point for point in fault_points.POINTS if point not in {"before-remove", "removed"}]
+#: Before, within and after what is written; the others are left to `make faults`.
+QUICK = {"frozen", "added", "cognified"}
 #: LLM calls that a group of two documents of one chunk costs.
 CALLS_A_GROUP = 4
 
@@ -40,7 +42,9 @@ async def kill(world: World, *sessions: str, at: str, **extra: str) -> None:
 
 @pytest.mark.fault("kill -9")
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("point", STEPS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(step, marks=[] if step in QUICK else pytest.mark.long) for step in STEPS]
+)
 async def test_after_a_kill_the_next_run_has_every_turn_once(world, llm, count, tmp_path, point, cache):
     sessions = [new_session(), new_session()]
     for session in sessions:

@@ -158,6 +158,7 @@ async def test_answers_that_can_never_be_read_set_one_turn_apart_in_bounded_call
 
 
 @pytest.mark.fault("an LLM call that hangs")
+@pytest.mark.long
 async def test_a_call_that_hangs_is_ended_once_and_the_finished_windows_stay(world, llm, count, monkeypatch):
     bad, good = await said(world, "What is Poison?", None)
     llm.hanging = "Poison"

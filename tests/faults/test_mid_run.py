@@ -101,6 +101,7 @@ async def test_a_dataset_deleted_in_mid_run_stops_it_which_says_so(
 
 
 @pytest.mark.fault("permission revoked in mid-run")
+@pytest.mark.long
 async def test_a_permission_revoked_in_mid_run_stops_it_before_the_next_write(world, llm, count, monkeypatch):
     from cognee.modules.users.permissions.methods import give_permission_on_dataset
 

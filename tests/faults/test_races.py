@@ -101,6 +101,7 @@ with FileLock({str(path)!r}):
 
 
 @pytest.mark.fault("a turn edited while a run waits")
+@pytest.mark.long
 async def test_a_turn_edited_while_its_first_version_waits_to_be_written_is_stored_in_its_new_version(
     world, llm, count
 ):
