@@ -20,6 +20,13 @@ async def persist(world, *session_ids: str, user: str | None = None, dataset: st
         return error.report
 
 
+async def submit(world, session_id: str) -> PersistReport:
+    """Hand a run of the flow to the background."""
+    from flows.persist_sessions import persist_sessions
+
+    return await persist_sessions(session_ids=[session_id], dataset=str(world.dataset.id), run_in_background=True)
+
+
 def outcomes(report: PersistReport) -> dict[str, Outcome]:
     """Session id to outcome."""
     return {session.session_id: session.outcome for session in report.sessions}

@@ -29,6 +29,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["PrefectServer"
         yield server
 
 
+@pytest.fixture
+def at_server(server: "PrefectServer") -> Iterator["PrefectServer"]:
+    """This process asks that server too."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: f"{server.address}/api", PREFECT_UI_URL: server.address}):
+        yield server
+
+
 @pytest.fixture(scope="module")
 def worker(server: "PrefectServer", llm_server: LLMServer) -> Iterator[None]:
     with server.worker(**llm_server.environment):

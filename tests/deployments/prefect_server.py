@@ -26,7 +26,7 @@ class PrefectServer:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.address = f"http://127.0.0.1:{free_port()}"
-        self.api = httpx.AsyncClient(base_url=f"{self.address}/api", timeout=30)
+        self.api = httpx.AsyncClient(base_url=f"{self.address}/api", timeout=120)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class PrefectServer:
         response.raise_for_status()
         return response.json()
 
-    async def ended(self, run_id: str, seconds: float = 120) -> dict[str, Any]:
+    async def ended(self, run_id: str, seconds: float = 240) -> dict[str, Any]:
         """A flow run, once it has ended."""
         async with asyncio.timeout(seconds):
             while (run := await self.read_run(run_id))["state_type"] not in FINAL:

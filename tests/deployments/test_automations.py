@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from deployments import automations
 from session_memory.errors import AlertBlockNotFound
@@ -41,35 +40,34 @@ def told() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.usefixtures("worker")
-async def test_turns_that_expire_soon_are_told_to_the_block_that_is_set(server: PrefectServer, told):
+async def test_turns_that_expire_soon_are_told_to_the_block_that_is_set(at_server: PrefectServer, told):
     address, received = told
     settings = get_settings().model_copy(update={"alert_block": "webhook/session-memory-tests"})
     world = await World.new(await new_user(), "main_dataset")
     session = new_session()
     await world.say(session)
     await expire_in(world, session, hours=2.1)
-    with temporary_settings({PREFECT_API_URL: f"{server.address}/api", PREFECT_UI_URL: server.address}):
-        async with get_client() as client:
-            with pytest.raises(AlertBlockNotFound, match="no block webhook/session-memory-tests"):
-                await automations.apply(client, settings)
-            await Webhook(url=address).save("session-memory-tests", overwrite=True)
+    async with get_client() as client:
+        with pytest.raises(AlertBlockNotFound, match="no block webhook/session-memory-tests"):
             await automations.apply(client, settings)
-            try:
-                # It is left, because somebody still talks.
-                run = await server.run("persist-pending-sessions/nightly", users=[world.user.email], idle_minutes=60)
-                assert run["state_name"] == "Completed", await server.told(run)
-                assert "1 left (1 still active)" in run["state"]["message"]
-                assert "first to expire in 2 hours" in run["state"]["message"]
+        await Webhook(url=address).save("session-memory-tests", overwrite=True)
+        await automations.apply(client, settings)
+        try:
+            # It is left, because somebody still talks.
+            run = await at_server.run("persist-pending-sessions/nightly", users=[world.user.email], idle_minutes=60)
+            assert run["state_name"] == "Completed", await at_server.told(run)
+            assert "1 left (1 still active)" in run["state"]["message"]
+            assert "first to expire in 2 hours" in run["state"]["message"]
 
-                async def is_told() -> bool:
-                    return any(
-                        "about to expire from the cache: 1, of sessions: 1, the first" in one for one in received
-                    )
+            async def is_told() -> bool:
+                return any("about to expire from the cache: 1, of sessions: 1, the first" in one for one in received)
 
-                await until(is_told, 30)
-            finally:
-                await automations.apply(client, get_settings())
-    (event,) = await server.events("session-memory.turns.expiring", related={"id": [f"prefect.flow-run.{run['id']}"]})
+            await until(is_told, 120)
+        finally:
+            await automations.apply(client, get_settings())
+    (event,) = await at_server.events(
+        "session-memory.turns.expiring", related={"id": [f"prefect.flow-run.{run['id']}"]}
+    )
     assert event["payload"]["first"] == [{"user": world.user.email, "session_id": session, "reason": "still active"}]
     assert world.said.popitem()[1] not in json.dumps(event) + "".join(received)
 

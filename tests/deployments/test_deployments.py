@@ -1,14 +1,13 @@
 """The three ways in, against a real server and a real worker: over HTTP, by schedule, by an event."""
 
-import asyncio
-import time
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.deployments.llm_server import LLMServer
-from tests.deployments.prefect_server import ROOT, PrefectServer
+from tests.deployments.prefect_server import ROOT, PrefectServer, until
 from tests.world import World, new_session, new_user
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("worker", "llm")]
@@ -54,11 +53,23 @@ async def test_on_demand_over_http_the_turns_are_in_the_graph_and_the_page_tells
     table = await server.artifact(run["id"], "table")
     assert f'"session": "{session}"' in table["data"]
     assert (await server.artifact(run["id"], "progress"))["data"] == 100.0
-    persisted = await server.events("session-memory.session.persisted")
-    (event,) = [one for one in persisted if one["payload"]["session_id"] == session]
+    (event,) = await told_of(server, "session-memory.session.persisted", session)
     assert (event["payload"]["turns_persisted"], event["payload"]["all_persisted"]) == (2, True)
+    # Told after the session's own.
     finished = await server.events("session-memory.run.finished", related={"id": [f"prefect.flow-run.{run['id']}"]})
     assert [one["payload"]["turns_persisted"] for one in finished] == [2]
+
+
+async def told_of(server: PrefectServer, name: str, session: str) -> list[dict[str, Any]]:
+    """The events of a name about a session, once there are any: the server takes them in a moment later."""
+    found: list[dict[str, Any]] = []
+
+    async def are_there() -> bool:
+        found[:] = [one for one in await server.events(name) if one["payload"]["session_id"] == session]
+        return bool(found)
+
+    await until(are_there, 120)
+    return found
 
 
 async def test_a_refused_session_is_told_by_an_event_and_in_the_report(
@@ -72,8 +83,7 @@ async def test_a_refused_session_is_told_by_an_event_and_in_the_report(
     llm_server.refusing = None
     assert run["state_name"] == "Failed"
     assert run["state"]["message"].startswith("2 sessions: 1 quarantined, 1 persisted; 1 turn, "), run["state"]
-    quarantined = await server.events("session-memory.session.quarantined")
-    (event,) = [one for one in quarantined if one["payload"]["session_id"] == refused]
+    (event,) = await told_of(server, "session-memory.session.quarantined", refused)
     assert (event["payload"]["turns_quarantined"], event["payload"]["all_persisted"]) == (1, False)
     report = (await server.artifact(run["id"], "markdown"))["data"]
     assert "try it again with `session-memory retry`" in report.split("## What to do")[1]
@@ -137,11 +147,12 @@ async def test_a_closed_session_is_persisted_at_once(server: PrefectServer, worl
             }
         ],
     )
-    deadline = time.monotonic() + 60
-    while not (started := await runs_of(server, session)):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.5)
-    run = await server.ended(started[0]["id"])
+
+    async def is_started() -> bool:
+        return bool(await runs_of(server, session))
+
+    await until(is_started, 180)
+    run = await server.ended((await runs_of(server, session))[0]["id"])
     assert run["state_name"] == "Completed", await server.told(run)
     assert await world.all_stored_once()
 
