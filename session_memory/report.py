@@ -158,7 +158,7 @@ class PersistReport(BaseModel):
             f"| {_tokens(self.tokens_in)} | {_tokens(self.tokens_out)} | {self.seconds:.1f} |",
             "",
         ]
-        failures = [f"- `{cell(s.session_id)}`: {cell(s.error)}" for s in self.failed_sessions if s.error]
+        failures = [f"- `{cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
         if failures:
             lines += ["## What to do", "", *failures[:_SHOWN]]
             lines += [f"- and {len(failures) - _SHOWN} more, in the table of sessions"] * (len(failures) > _SHOWN) + [
