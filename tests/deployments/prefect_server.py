@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.servers import free_port
+from tests.servers import free_port, postgres
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -40,11 +40,18 @@ class PrefectServer:
 
     @contextmanager
     def serving(self) -> Iterator["PrefectServer"]:
+        """The server while the block does, on Postgres: on SQLite its automations stop it for a minute at times."""
+        with postgres(self.home / "postgres") as database, self._serving(database):
+            yield self
+
+    @contextmanager
+    def _serving(self, database: str) -> Iterator[None]:
         port = self.address.rsplit(":", 1)[1]
         with self.program(
             *("server", "start", "--host", "127.0.0.1", "--port", port),
             log=self.home / "server.log",
             PREFECT_SERVER_UI_API_URL=f"{self.address}/api",
+            PREFECT_API_DATABASE_CONNECTION_URL=database,
         ) as process:
             for _ in range(480):
                 assert process.poll() is None, (self.home / "server.log").read_text()
@@ -54,7 +61,7 @@ class PrefectServer:
                 except httpx.TransportError:
                     pass
                 time.sleep(0.25)
-            yield self
+            yield
 
     @contextmanager
     def program(self, *arguments: str, log: Path, tool: str = "prefect", **extra: str) -> Iterator[subprocess.Popen]:
@@ -142,6 +149,13 @@ class PrefectServer:
 
     async def events(self, name: str, **more: Any) -> list[dict[str, Any]]:
         return await self.find("events", filter={"event": {"name": [name]}} | more, limit=50)
+
+    async def events_of(self, run_id: str, name: str) -> list[dict[str, Any]]:
+        """A run's events of a name, once there are any: the server takes them in a moment later."""
+        async with asyncio.timeout(120):
+            while not (found := await self.events(name, related={"id": [f"prefect.flow-run.{run_id}"]})):
+                await asyncio.sleep(0.5)
+        return found
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:

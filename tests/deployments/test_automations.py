@@ -65,9 +65,7 @@ async def test_turns_that_expire_soon_are_told_to_the_block_that_is_set(at_serve
             await until(is_told, 120)
         finally:
             await automations.apply(client, get_settings())
-    (event,) = await at_server.events(
-        "session-memory.turns.expiring", related={"id": [f"prefect.flow-run.{run['id']}"]}
-    )
+    (event,) = await at_server.events_of(run["id"], "session-memory.turns.expiring")
     assert event["payload"]["first"] == [{"user": world.user.email, "session_id": session, "reason": "still active"}]
     assert world.said.popitem()[1] not in json.dumps(event) + "".join(received)
 

@@ -55,8 +55,7 @@ async def test_on_demand_over_http_the_turns_are_in_the_graph_and_the_page_tells
     assert (await server.artifact(run["id"], "progress"))["data"] == 100.0
     (event,) = await told_of(server, "session-memory.session.persisted", session)
     assert (event["payload"]["turns_persisted"], event["payload"]["all_persisted"]) == (2, True)
-    # Told after the session's own.
-    finished = await server.events("session-memory.run.finished", related={"id": [f"prefect.flow-run.{run['id']}"]})
+    finished = await server.events_of(run["id"], "session-memory.run.finished")
     assert [one["payload"]["turns_persisted"] for one in finished] == [2]
 
 

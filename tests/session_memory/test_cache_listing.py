@@ -33,7 +33,7 @@ async def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> 
             yield adapter
             await adapter.close()
     elif request.param == "postgres":
-        async with servers.postgres(tmp_path) as url:
+        with servers.postgres(tmp_path) as url:
             adapter = SqlCacheAdapter(url, session_ttl_seconds=TTL)
             yield adapter
             await adapter.close()
