@@ -1,6 +1,7 @@
 """What a worker does before it loads a flow: the steps that `prefect.yaml` names under `pull`."""
 
 import os
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -24,7 +25,9 @@ def check_parameters() -> dict[str, str]:
         if run.deployment_id is None:
             return {}
         schema = client.read_deployment(run.deployment_id).parameter_openapi_schema or {}
-        known = list(schema.get("properties", {}))
+        # A server on Postgres keeps them in no order; `position` is the flow's.
+        parameters: dict[str, dict[str, Any]] = schema.get("properties", {})
+        known = sorted(parameters, key=lambda name: parameters[name].get("position", 0))
         unknown = sorted(set(run.parameters) - set(known))
         if not unknown:
             return {}
