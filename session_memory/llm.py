@@ -1,4 +1,4 @@
-"""How often cognee repeats a failing LLM call, and counting its calls."""
+"""How often cognee repeats a failing LLM call, counting its calls, and what litellm is spared."""
 
 from typing import Any
 
@@ -32,6 +32,14 @@ def bound_retries(seconds: float) -> None:
     policy.retry = retry_if_exception(
         lambda error: should_retry_llm_exception(error) and not isinstance(error, (*REFUSED, *UNREADABLE))
     )
+
+
+def copy_embeddings_cheaply() -> None:
+    """Spare litellm the deep copy of every vector that it makes to blank the copy for its log.
+
+    It does so because its log is told to hold no texts (`runtime`); of 1,000 vectors that is a second of CPU.
+    """
+    litellm.EmbeddingResponse.__deepcopy__ = lambda response, memo: response.model_copy()
 
 
 def _retry_after(state: RetryCallState) -> float:

@@ -1,0 +1,170 @@
+"""One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE JOB`, one line of JSON.
+
+SIDE: `prepare` writes the sessions, and documents that are there already, into a fresh state; `builtin` is cognee's own
+pipeline; `flow` our flow; `functions` what the flow calls, without Prefect.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psutil
+
+from benchmarks import llm
+from benchmarks.job import Job
+
+
+async def _prepare(job: Job, user: Any) -> None:
+    from benchmarks import functions
+    from tests.world import World
+
+    world = World(user=user, dataset=await _dataset(job, user, create=True))
+    if job.existing_documents:
+        names = [f"earlier-{number}" for number in range(job.existing_documents)]
+        for name in names:
+            await _say(world, name, turns=1)
+        await functions.persist(user.email, names, job.dataset)
+    for name in job.session_ids:
+        await _say(world, name, turns=job.turns)
+
+
+async def _say(world: Any, name: str, turns: int) -> None:
+    for number in range(turns):
+        # Things that the sessions share, and things of their own.
+        thing, place = f"Thing{abs(hash((name, number))) % 40}", f"Place{name.replace('-', '')}{number}"
+        await world.say(
+            name,
+            f"Where does {thing} meet Question{name.replace('-', '')}{number}?",
+            f"{thing} meets it in {place}, beside Station{number}, near River{number % 3}.",
+        )
+
+
+async def _dataset(job: Job, user: Any, *, create: bool = False) -> Any:
+    from cognee.modules.data.methods import create_authorized_dataset, get_authorized_existing_datasets
+
+    if create:
+        return await create_authorized_dataset(job.dataset, user)
+    return (await get_authorized_existing_datasets(datasets=[job.dataset], permission_type="write", user=user))[0]
+
+
+async def _builtin(job: Job, user: Any) -> None:
+    from cognee.memify_pipelines.persist_sessions_in_knowledge_graph import (
+        persist_sessions_in_knowledge_graph_pipeline,
+    )
+
+    await persist_sessions_in_knowledge_graph_pipeline(user=user, session_ids=job.session_ids, dataset=job.dataset)
+
+
+async def _flow(job: Job, user: Any) -> None:
+    from flows.persist_sessions import persist_sessions
+
+    await persist_sessions(user=user.email, session_ids=job.session_ids, dataset=job.dataset)
+
+
+async def _functions(job: Job, user: Any) -> None:
+    from benchmarks import functions
+
+    await functions.persist(user.email, job.session_ids, job.dataset)
+
+
+SIDES: dict[str, Callable[[Job, Any], Awaitable[None]]] = {
+    "prepare": _prepare,
+    "builtin": _builtin,
+    "flow": _flow,
+    "functions": _functions,
+}
+
+
+async def _stored_turns(job: Job, user: Any) -> dict[str, int]:
+    """In how many chunks of the dataset's graph each cached turn's question stands."""
+    from cognee.infrastructure.session.get_session_manager import get_session_manager
+
+    from tests.world import World
+
+    world = World(user=user, dataset=await _dataset(job, user))
+    chunks = await world.chunk_texts()
+    stored = {}
+    for name in job.session_ids:
+        for entry in await get_session_manager().get_session(user_id=str(user.id), session_id=name):
+            stored[entry.qa_id] = sum(chunk.count(entry.question) for chunk in chunks)
+    return stored
+
+
+async def _start_as_upstream_does() -> None:
+    from cognee.modules.engine.operations.setup import setup
+    from cognee.modules.migrations.startup import run_migrations
+
+    await setup()
+    await run_migrations()
+
+
+async def _measure(side: str, job: Job) -> dict[str, Any]:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    from session_memory import runtime
+
+    bench = llm.install(job.latency, job.cap)
+    if side == "builtin":
+        await _start_as_upstream_does()
+    else:
+        await runtime.start()
+    from cognee.modules.users.methods import get_default_user
+
+    user = await get_default_user()
+    statements = 0
+
+    def count(*_: Any) -> None:
+        nonlocal statements
+        statements += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    walls = []
+    calls = []
+    process = psutil.Process()
+    cpu = _cpu(process)
+    for _ in range(job.rounds):
+        before = bench.calls
+        started = time.perf_counter()
+        await SIDES[side](job, user)
+        walls.append(time.perf_counter() - started)
+        calls.append(bench.calls - before)
+    measured = {
+        "side": side,
+        "wall": walls[0],
+        "cpu": _cpu(process) - cpu,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "store_processes": len(process.children(recursive=True)),
+        "llm_calls": calls[0],
+        "peak_llm_calls": bench.peak,
+        "embedding_calls": bench.embedding_calls,
+        "embedded_texts": bench.embedded_texts,
+        "sql_statements": statements,
+        "again_wall": walls[1] if len(walls) > 1 else None,
+        "again_llm_calls": calls[1] if len(walls) > 1 else None,
+    }
+    event.remove(Engine, "before_cursor_execute", count)
+    if side != "prepare":
+        measured["turns"] = await _stored_turns(job, user)
+    return measured
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Seconds of this process and of the store processes that cognee started."""
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
+
+
+def main() -> None:
+    """Measure, and print."""
+    side, job = sys.argv[1], Job.model_validate_json(sys.argv[2])
+    sys.stdout, printed = sys.stderr, sys.stdout
+    measured = asyncio.run(_measure(side, job))
+    print(json.dumps(measured), file=printed)
+
+
+if __name__ == "__main__":
+    main()
