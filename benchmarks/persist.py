@@ -68,8 +68,8 @@ def speedup(sides: dict[str, list[Measured]]) -> float:
 
 def _print(found: dict[str, Any]) -> None:
     job = found["job"]
-    title = "{sessions} sessions x {turns} turns, {latency} s a call, {existing_documents} documents before".format(**job)
-    table = Table("environment", "side", *_FIGURES.values(), title=title)
+    title = "{sessions} sessions x {turns} turns, {latency} s a call, {existing_documents} documents before"
+    table = Table("environment", "side", *_FIGURES.values(), title=title.format(**job))
     for name, sides in found["rows"].items():
         for side, measured in sides.items():
             table.add_row(name, side, *(f"{median(measured, figure):,.1f}" for figure in _FIGURES))

@@ -218,7 +218,7 @@ class Commits:
         changes = planning.split(self._target, window)
         with suppress(ledger.Conflict):
             # A conflict: a turn of it was edited meanwhile, and the run that met the edit holds them all now.
-            await ledger.freeze(self._target, window.session_id, changes)
+            await ledger.freeze(self._target, {window.session_id: changes})
         held = await ledger.windows_by_id(self._target, [part.data_id for part in changes.windows])
         return list(held.values())
 

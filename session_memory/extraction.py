@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from session_memory import adoption, fault_points, ledger, planning, session_cache
 from session_memory.document import CachedSession
-from session_memory.errors import ExtractionConflict, LedgerUnreadable, SessionUnreadable
+from session_memory.errors import ExtractionConflict, LedgerUnreadable, SessionMemoryError, SessionUnreadable
 from session_memory.failures import told_in_our_words
 from session_memory.foreign import ForeignDocuments, read_text
 from session_memory.holdings import HeldSession
@@ -18,6 +18,9 @@ from session_memory.settings import Settings
 
 #: Other runs would have to change a session's plan so often, each time in between.
 _ATTEMPTS = 10
+
+#: Sessions read, planned and frozen together.
+_PAGE = 200
 
 
 async def extract(target: Target, session_ids: list[str], settings: Settings) -> Extraction:
@@ -34,39 +37,87 @@ async def extract(target: Target, session_ids: list[str], settings: Settings) ->
     with told_in_our_words():
         adopted = await adoption.adopt(target)
     documents = ForeignDocuments(target)
-    plans = []
-    for session_id in dict.fromkeys(session_ids):
-        try:
-            with told_in_our_words():
-                plans.append(await _extract_one(target, session_id, documents, settings))
-        except (SessionUnreadable, ExtractionConflict, LedgerUnreadable) as error:
-            plans.append(SessionPlan(session_id=session_id, error_code=error.code, error=str(error)))
+    plans: list[SessionPlan] = []
+    wanted = list(dict.fromkeys(session_ids))
+    for start in range(0, len(wanted), _PAGE):
+        with told_in_our_words():
+            page = wanted[start : start + _PAGE]
+            found = await _plans(target, page, documents, settings)
+        plans += [_as_plan(session_id, found[session_id]) for session_id in page]
     fault_points.reach("extracted")
     return Extraction(sessions=tuple(plans), adopted_documents=adopted)
 
 
-async def _extract_one(target: Target, session_id: str, documents: ForeignDocuments, settings: Settings) -> SessionPlan:
+async def _plans(
+    target: Target, session_ids: list[str], documents: ForeignDocuments, settings: Settings
+) -> dict[str, SessionPlan | SessionMemoryError]:
+    """The frozen plan of each session, or why there is none."""
     for _ in range(_ATTEMPTS):
-        cached = await session_cache.read(target.user_id, session_id)
-        held = await ledger.session_in(target, session_id)
-        changes = planning.plan(
-            target,
-            cached,
-            held,
-            foreign=await _foreign(cached, held, documents),
-            texts=await _texts(target, planning.edited_and_purged(cached, held)),
-            settings=settings,
-        )
+        cached, held, failed = await _read(target, session_ids)
+        changes = {}
+        for session_id, session in cached.items():
+            changed = planning.plan(
+                target,
+                session,
+                held[session_id],
+                foreign=await _foreign(session, held[session_id], documents),
+                texts=await _texts(target, planning.edited_and_purged(session, held[session_id])),
+                settings=settings,
+            )
+            if changed:
+                changes[session_id] = changed
         if changes:
             fault_points.reach("before-freeze")
             try:
-                await ledger.freeze(target, session_id, changes)
+                await ledger.freeze(target, changes)
             except ledger.Conflict:
-                continue
+                if len(session_ids) == 1:
+                    continue
+                # One of them; the others are not to be read again and again for it.
+                one_by_one = [await _plans(target, [session_id], documents, settings) for session_id in session_ids]
+                return {session_id: plan for found in one_by_one for session_id, plan in found.items()}
             fault_points.reach("frozen")
-            held = await ledger.session_in(target, session_id)
-        return planning.session_plan(cached, held, settings=settings)
-    raise ExtractionConflict(session_id=session_id)
+            held |= await _held(target, list(changes), failed)
+        plans = {
+            session_id: planning.session_plan(session, held[session_id], settings=settings)
+            for session_id, session in cached.items()
+            if session_id not in failed
+        }
+        return plans | failed
+    return {session_id: ExtractionConflict(session_id=session_id) for session_id in session_ids}
+
+
+async def _read(
+    target: Target, session_ids: list[str]
+) -> tuple[dict[str, CachedSession], dict[str, HeldSession], dict[str, SessionMemoryError]]:
+    """What the cache and what the ledger hold of sessions, and why some cannot be read."""
+    failed: dict[str, SessionMemoryError] = {}
+    cached = {}
+    for session_id, session in (await session_cache.read_all(target.user_id, session_ids)).items():
+        if isinstance(session, SessionUnreadable):
+            failed[session_id] = session
+        else:
+            cached[session_id] = session
+    held = await _held(target, list(cached), failed)
+    return {session_id: cached[session_id] for session_id in held}, held, failed
+
+
+async def _held(
+    target: Target, session_ids: list[str], failed: dict[str, SessionMemoryError]
+) -> dict[str, HeldSession]:
+    held = {}
+    for session_id, session in (await ledger.sessions_in(target, session_ids)).items():
+        if isinstance(session, LedgerUnreadable):
+            failed[session_id] = session
+        else:
+            held[session_id] = session
+    return held
+
+
+def _as_plan(session_id: str, found: SessionPlan | SessionMemoryError) -> SessionPlan:
+    if isinstance(found, SessionPlan):
+        return found
+    return SessionPlan(session_id=session_id, error_code=found.code, error=str(found))
 
 
 async def _foreign(cached: CachedSession, held: HeldSession, documents: ForeignDocuments) -> set[str]:

@@ -15,6 +15,7 @@ from cognee.api.v1.cognify.cognify import get_default_tasks
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.provenance import get_data_id_from_source_ref_key
+from cognee.infrastructure.databases.provenance.markers import mark_graph_provenance_if_empty
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.databases.vector.compact_vector_store import compact_vector_store
 from cognee.infrastructure.locks import dataset_lock as cognee_dataset_lock
@@ -39,10 +40,14 @@ from session_memory import document, fault_points
 from session_memory.errors import SessionMemoryError, WriteFailed, WriteTookTooLong
 from session_memory.failures import classify
 from session_memory.holdings import HeldWindow
+from session_memory.joining import Gate
 from session_memory.ledger import is_complete
 from session_memory.models import Target
 
 _COGNIFY = "cognify_pipeline"
+
+#: How long a document that could be stored waits for others that answer at about the same time.
+_QUIET_SECONDS = 0.25
 
 
 @dataclass(repr=False)
@@ -178,9 +183,12 @@ async def _cognify(
         # Without it LanceDB's fragments pile up, and every later run pays for them.
         await compact_vector_store()
 
+    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+        # Once, before every document of a new dataset tries to.
+        await mark_graph_provenance_if_empty(await get_graph_engine())
     with _item_errors_kept():
         async for info in run_pipeline(
-            tasks=[_text_free(task) for task in await get_default_tasks(user=user)],
+            tasks=await _tasks(user, len(rows)),
             data=list(rows),
             datasets=[target.dataset_id],
             user=user,
@@ -219,6 +227,21 @@ async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:
     async with get_relational_engine().get_async_session() as session:
         rows = await session.scalars(select(Data).where(Data.id.in_(ids), Data.dataset_id == target.dataset_id))
         return list(rows)
+
+
+async def _tasks(user: User, documents: int) -> list[Task]:
+    """cognee's own tasks, the last of which, that stores a document, starts for those that are ready together."""
+    *before, store = [_text_free(task) for task in await get_default_tasks(user=user)]
+    gate = Gate(documents, quiet_seconds=_QUIET_SECONDS)
+    run = store.executable
+
+    @wraps(run)
+    async def stored_together(*args: Any, **kwargs: Any) -> Any:
+        await gate.arrive()
+        return await run(*args, **kwargs)
+
+    store.executable = stored_together
+    return [*before, store]
 
 
 def _text_free(task: Task) -> Task:

@@ -1,23 +1,14 @@
-"""Joins writes that wait for the same store into one, as a database's group commit does.
+"""Joins calls that write to the same place into one write, as a database's group commit does.
 
-cognee stores each document by itself: seven writes to the vector store and two checkpoints of the graph, all under
-one lock. Documents that are ready while a write is under way wait for it anyway; together they cost one write more.
 What a caller is promised stays the same: when its call returns, what it handed over is written.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any, Generic, TypeVar
 
-from cognee.infrastructure.databases.graph.ladybug.adapter import LadybugAdapter
-from cognee.infrastructure.databases.vector.lancedb.LanceDBAdapter import LanceDBAdapter
-
 Item = TypeVar("Item")
-
-#: Where an adapter keeps what joins its writes.
-_JOINED = "_session_memory_joined"
 
 
 @dataclass(eq=False)
@@ -34,11 +25,16 @@ class Joined(Generic[Item]):
     Args:
         write: writes items, all or an exception.
         limit: items a write takes, except that one call is never divided.
+        pause_seconds: how long the first one waits for others that come at the same moment.
     """
 
-    def __init__(self, write: Callable[[list[Item]], Awaitable[None]], *, limit: int) -> None:
+    def __init__(
+        self, write: Callable[[list[Item]], Awaitable[None]], *, limit: int, pause_seconds: float = 0.02
+    ) -> None:
         self._write = write
         self._limit = limit
+        self._pause = pause_seconds
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[_Call[Item]] = []
         self._running: list[_Call[Item]] = []
 
@@ -49,7 +45,8 @@ class Joined(Generic[Item]):
         """
         call = _Call(items)
         self._waiting.append(call)
-        self._next()
+        if not self._running and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._next)
         try:
             await asyncio.shield(call.done)
         except asyncio.CancelledError:
@@ -63,7 +60,8 @@ class Joined(Generic[Item]):
             raise
 
     def _next(self) -> None:
-        if self._running or not self._waiting:
+        self._timer = None
+        if not self._waiting:
             return
         size = 0
         while self._waiting and (not self._running or size + len(self._waiting[0].items) <= self._limit):
@@ -99,6 +97,37 @@ class Joined(Generic[Item]):
                 _end(call, None)
 
 
+class Gate:
+    """Lets those who arrive through together: once all are there, or nobody came for a while.
+
+    Args:
+        expected: how many will come, at most.
+        quiet_seconds: how long the first of a crowd wait for others after the last one came.
+    """
+
+    def __init__(self, expected: int, *, quiet_seconds: float) -> None:
+        self._expected = expected
+        self._quiet = quiet_seconds
+        self._opening = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def arrive(self) -> None:
+        """Wait for the others."""
+        self._expected -= 1
+        opening = self._opening
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._expected > 0:
+            self._timer = asyncio.get_running_loop().call_later(self._quiet, self._open)
+        else:
+            self._open()
+        await opening.wait()
+
+    def _open(self) -> None:
+        self._opening.set()
+        self._opening = asyncio.Event()
+
+
 def _end(call: _Call[Any], error: Exception | None) -> None:
     if call.done.done():
         return
@@ -108,35 +137,3 @@ def _end(call: _Call[Any], error: Exception | None) -> None:
         call.done.set_exception(error)
         # Read, so that nobody's error is not reported as unhandled.
         call.done.exception()
-
-
-def join_writes() -> None:
-    """Join the writes of cognee's embedded stores; calling it again changes nothing."""
-    if not hasattr(LanceDBAdapter.create_data_points, "__wrapped__"):
-        LanceDBAdapter.create_data_points = _joined_upserts(LanceDBAdapter.create_data_points)
-    if not hasattr(LadybugAdapter.checkpoint, "__wrapped__"):
-        LadybugAdapter.checkpoint = _joined_checkpoints(LadybugAdapter.checkpoint)
-
-
-def _joined_upserts(upsert: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    # The upsert itself unites rows of one id within a call as it does across calls.
-    @wraps(upsert)
-    async def create_data_points(self: Any, collection_name: str, data_points: list[Any]) -> None:
-        collections: dict[str, Joined[Any]] = vars(self).setdefault(_JOINED, {})
-        if collection_name not in collections:
-            # As many as cognee sends to the embedding model at once.
-            limit = self.embedding_engine.get_batch_size()
-            collections[collection_name] = Joined(lambda points: upsert(self, collection_name, points), limit=limit)
-        await collections[collection_name](data_points)
-
-    return create_data_points
-
-
-def _joined_checkpoints(checkpoint: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    # One that begins after a write has returned covers it.
-    @wraps(checkpoint)
-    async def joined(self: Any) -> None:
-        writes: Joined[None] = vars(self).setdefault(_JOINED, Joined(lambda _: checkpoint(self), limit=1_000))
-        await writes([None])
-
-    return joined

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
@@ -17,7 +17,10 @@ from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import State, TurnRow, WindowRow
 from session_memory.models import Target, TurnRef
 
+#: SQLite takes some thousand values in a statement.
 _PAGE = 400
+
+Id = TypeVar("Id")
 
 
 class Conflict(Exception):
@@ -42,7 +45,17 @@ def generation_of(dataset: Dataset) -> str:
 
 
 async def session_in(target: Target, session_id: str) -> HeldSession:
-    """What the ledger holds of a session.
+    """What the ledger holds of a session; see `sessions_in`.
+
+    Raises:
+        DatasetGone: the dataset was deleted.
+        LedgerUnreadable: a row is not what this program writes.
+    """
+    return (await _sessions(target, [session_id]))[session_id]
+
+
+async def sessions_in(target: Target, session_ids: Sequence[str]) -> dict[str, HeldSession | LedgerUnreadable]:
+    """What the ledger holds of each session, or why that cannot be read.
 
     First brings it up to date with the dataset: windows seen complete for the first time are noted, and what
     a deleted dataset held is pending again in the one made under its name. Turns lost from the ledger are taken
@@ -50,37 +63,18 @@ async def session_in(target: Target, session_id: str) -> HeldSession:
 
     Raises:
         DatasetGone: the dataset was deleted.
-        LedgerUnreadable: a row is not what this program writes.
     """
-    async with get_relational_engine().get_async_session() as session:
-        generation = await _generation(session, target)
-        windows = await _windows(session, target, WindowRow.session_id == session_id)
-        unsettled = {row.data_id for row, _, _ in windows if not row.first_seen_complete_at}
-        stale = [row for row, _, _ in windows if row.dataset_generation != generation]
-        if stale or any(complete and not row.first_seen_complete_at for row, _, complete in windows):
-            await _catch_up(session, target, session_id, windows, generation)
-            await session.commit()
-            windows = await _windows(session, target, WindowRow.session_id == session_id)
-        turns = (await session.scalars(select(TurnRow).where(_of(TurnRow, target, session_id)))).all()
-        held = {
-            row.data_id: _held(row, written, complete, unsettled=row.data_id in unsettled)
-            for row, written, complete in windows
-        }
-        kept = {}
-        for row in turns:
-            # What cognee had stored in a dataset that is gone is stored no more.
-            lost = row.data_id not in held if row.data_id else row.dataset_generation != generation
-            if lost:
-                await session.delete(row)
-            else:
-                kept[row.qa_id] = HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id)
-        await session.flush()
-        for turn in _unheld(held.values(), kept):
-            kept[turn.qa_id] = turn
-            values = {"hash": turn.hash, "data_id": turn.data_id, "dataset_generation": generation}
-            await session.execute(insert(TurnRow).values(**_owner(target, session_id), qa_id=turn.qa_id, **values))
-        await session.commit()
-        return HeldSession(windows=held, turns=kept)
+    found: dict[str, HeldSession | LedgerUnreadable] = {}
+    for page in _pages(session_ids):
+        try:
+            found |= await _sessions(target, page)
+        except LedgerUnreadable:
+            for session_id in page:
+                try:
+                    found |= await _sessions(target, [session_id])
+                except LedgerUnreadable as error:
+                    found[session_id] = error
+    return found
 
 
 async def windows_by_id(target: Target, data_ids: Iterable[UUID]) -> dict[UUID, HeldWindow]:
@@ -106,17 +100,18 @@ async def successors(target: Target, data_id: UUID) -> dict[UUID, HeldWindow]:
     return found
 
 
-async def freeze(target: Target, session_id: str, changes: Changes) -> None:
-    """Write a plan down before anything of it is carried out.
+async def freeze(target: Target, plans: Mapping[str, Changes]) -> None:
+    """Write the plans of sessions down before anything of them is carried out.
 
     Raises:
-        Conflict: another run planned one of the turns meanwhile; nothing of this plan was written.
+        Conflict: another run planned one of the turns meanwhile; nothing of these plans was written.
         DatasetGone: the dataset was deleted.
     """
     async with get_relational_engine().get_async_session() as session:
         generation = await _generation(session, target)
         try:
-            await _write(session, target, session_id, changes, generation)
+            for session_id, changes in plans.items():
+                await _write(session, target, session_id, changes, generation)
             await session.commit()
         except IntegrityError:
             await session.rollback()
@@ -214,26 +209,62 @@ async def _write(session: AsyncSession, target: Target, session_id: str, changes
         (turn.qa_id, turn.hash, window.data_id) for window in changes.windows for turn in window.document.turns
     ]
     held += [(qa_id, digest, None) for qa_id, digest in changes.foreign.items()]
+    fresh = []
     for qa_id, digest, data_id in held:
-        await _hold(session, owner, changes.known.get(qa_id), qa_id, digest, data_id, generation)
+        values = {"hash": digest, "data_id": data_id, "dataset_generation": generation}
+        before = changes.known.get(qa_id)
+        if before is None:
+            fresh.append({**owner, "qa_id": qa_id, **values})
+            continue
+        as_known = update(TurnRow).filter_by(**owner, qa_id=qa_id, hash=before.hash, data_id=before.data_id)
+        if await _update(session, as_known.values(**values)) != 1:
+            raise Conflict
+    if fresh:
+        await session.execute(insert(TurnRow), fresh)
 
 
-async def _hold(
-    session: AsyncSession,
-    owner: dict[str, Any],
-    before: HeldTurn | None,
-    qa_id: str,
-    digest: str,
-    data_id: UUID | None,
-    generation: str,
-) -> None:
-    values = {"hash": digest, "data_id": data_id, "dataset_generation": generation}
-    if before is None:
-        await session.execute(insert(TurnRow).values(**owner, qa_id=qa_id, **values))
-        return
-    as_known = update(TurnRow).filter_by(**owner, qa_id=qa_id, hash=before.hash, data_id=before.data_id)
-    if await _update(session, as_known.values(**values)) != 1:
-        raise Conflict
+async def _sessions(target: Target, session_ids: Sequence[str]) -> dict[str, HeldSession]:
+    of_these = WindowRow.session_id.in_(session_ids)
+    async with get_relational_engine().get_async_session() as session:
+        generation = await _generation(session, target)
+        windows = await _windows(session, target, of_these)
+        unsettled = {row.data_id for row, _, _ in windows if not row.first_seen_complete_at}
+        stale = [row for row, _, _ in windows if row.dataset_generation != generation]
+        if stale or any(complete and not row.first_seen_complete_at for row, _, complete in windows):
+            await _catch_up(session, windows, generation)
+            await session.commit()
+            windows = await _windows(session, target, of_these)
+        held: dict[str, dict[UUID, HeldWindow]] = {session_id: {} for session_id in session_ids}
+        for row, written, complete in windows:
+            unfinished = row.data_id in unsettled
+            held[row.session_id][row.data_id] = _held(row, written, complete, unsettled=unfinished)
+        turns = await _turns(session, target, held, generation)
+        await session.commit()
+    return {
+        session_id: HeldSession(windows=windows_of, turns=turns[session_id]) for session_id, windows_of in held.items()
+    }
+
+
+async def _turns(
+    session: AsyncSession, target: Target, held: Mapping[str, Mapping[UUID, HeldWindow]], generation: str
+) -> dict[str, dict[str, HeldTurn]]:
+    """The turns of sessions, after what is lost of them was mended."""
+    found: dict[str, dict[str, HeldTurn]] = {session_id: {} for session_id in held}
+    owned = and_(TurnRow.dataset_id == target.dataset_id, TurnRow.owner_id == target.user_id)
+    for row in (await session.scalars(select(TurnRow).where(owned, TurnRow.session_id.in_(held)))).all():
+        # What cognee had stored in a dataset that is gone is stored no more.
+        lost = row.data_id not in held[row.session_id] if row.data_id else row.dataset_generation != generation
+        if lost:
+            await session.delete(row)
+        else:
+            found[row.session_id][row.qa_id] = HeldTurn(qa_id=row.qa_id, hash=row.hash, data_id=row.data_id)
+    await session.flush()
+    for session_id, windows in held.items():
+        for turn in _unheld(windows.values(), found[session_id]):
+            found[session_id][turn.qa_id] = turn
+            values = {"hash": turn.hash, "data_id": turn.data_id, "dataset_generation": generation}
+            await session.execute(insert(TurnRow).values(**_owner(target, session_id), qa_id=turn.qa_id, **values))
+    return found
 
 
 async def _update(session: AsyncSession, statement: Update) -> int:
@@ -241,13 +272,7 @@ async def _update(session: AsyncSession, statement: Update) -> int:
     return cast(CursorResult[Any], await session.execute(statement)).rowcount
 
 
-async def _catch_up(
-    session: AsyncSession,
-    target: Target,
-    session_id: str,
-    windows: Sequence[tuple[WindowRow, bool, bool]],
-    generation: str,
-) -> None:
+async def _catch_up(session: AsyncSession, windows: Sequence[tuple[WindowRow, bool, bool]], generation: str) -> None:
     for row, _written, complete in windows:
         if complete and not row.first_seen_complete_at:
             row.first_seen_complete_at = datetime.now(UTC)
@@ -337,5 +362,5 @@ def _of(table: type[WindowRow] | type[TurnRow], target: Target, session_id: str)
     )
 
 
-def _pages(ids: list[UUID]) -> Iterable[list[UUID]]:
+def _pages(ids: Sequence[Id]) -> Iterable[Sequence[Id]]:
     return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))

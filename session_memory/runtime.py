@@ -83,7 +83,7 @@ async def _start(settings: Settings) -> Runtime:
     llm.bound_retries(settings.llm_retry_seconds)
     llm.count_calls()
     llm.copy_embeddings_cheaply()
-    importlib.import_module("session_memory.joining").join_writes()
+    importlib.import_module("session_memory.joined_stores").install()
     with importlib.import_module("session_memory.failures").told_in_our_words():
         # Its migration scripts print, and standard output is ours (`--json`).
         with redirect_stdout(io.StringIO()):

@@ -1,5 +1,7 @@
 """Reads sessions from cognee's cache, and tells cognee's own path how far a session is stored."""
 
+import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from cognee.infrastructure.databases.cache.config import get_cache_config
@@ -16,11 +18,32 @@ from session_memory.errors import CacheUnreachable, CachingDisabled, SessionUnre
 
 _MALFORMED = (ValidationError, TypeError, KeyError, AttributeError, ValueError)
 
+#: Sessions read at once.
+_IN_FLIGHT = 8
+
 
 def require_caching() -> None:
     """Raises CachingDisabled when cognee keeps no sessions."""
     if not get_session_manager().is_available or not get_cache_config().caching:
         raise CachingDisabled()
+
+
+async def read_all(owner_id: UUID, session_ids: Sequence[str]) -> dict[str, CachedSession | SessionUnreadable]:
+    """Read sessions of `owner_id`, some at a time; or why one cannot be read.
+
+    Raises:
+        CacheUnreachable: the cache did not answer.
+    """
+    in_flight = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def one(session_id: str) -> CachedSession | SessionUnreadable:
+        async with in_flight:
+            try:
+                return await read(owner_id, session_id)
+            except SessionUnreadable as error:
+                return error
+
+    return dict(zip(session_ids, await asyncio.gather(*map(one, session_ids)), strict=True))
 
 
 async def read(owner_id: UUID, session_id: str) -> CachedSession:

@@ -1,5 +1,6 @@
 """After the last write: what the dataset really holds of each session, and telling cognee's own path."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
@@ -18,6 +19,9 @@ from session_memory.ledger_schema import State
 from session_memory.models import Extraction, Outcome, Receipt, SessionPlan, Target
 from session_memory.report import SessionReport
 from session_memory.settings import Settings
+
+#: Sessions settled together.
+_PAGE = 200
 
 _NOT_FOUND = (
     "Neither the cache nor the ledger knows it: check the id and the user; a session expires from the cache "
@@ -44,21 +48,33 @@ async def settle(
     with told_in_our_words():
         own = await session_cache.datasets_of(target.user_id, [plan.session_id for plan in extraction.sessions])
         reports = []
-        for plan in extraction.sessions:
-            try:
-                held = await ledger.session_in(target, plan.session_id)
-            except DatasetGone as gone:
-                held, stopped = HeldSession(windows={}, turns={}), gone
-            except LedgerUnreadable:
-                # The plan says so.
-                held = HeldSession(windows={}, turns={})
-            reports.append(_report(plan, held, receipts, errors, stopped))
-            # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
-            if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
-                await _tell_cognee(target, plan.session_id, held)
+        of_session: dict[str, list[Receipt]] = defaultdict(list)
+        for receipt in receipts:
+            of_session[receipt.session_id].append(receipt)
+        for start in range(0, len(extraction.sessions), _PAGE):
+            page = extraction.sessions[start : start + _PAGE]
+            held, gone = await _held(target, [plan.session_id for plan in page])
+            stopped = gone or stopped
+            reports += [
+                _report(plan, held[plan.session_id], of_session[plan.session_id], errors, stopped) for plan in page
+            ]
+            for plan in page:
+                # A session that cognee recorded no dataset for counts as this one's, as it would for cognee's own path.
+                if plan.windows and own.get(plan.session_id, target.dataset_id) == target.dataset_id:
+                    await _tell_cognee(target, plan.session_id, held[plan.session_id])
         await ledger.purge_texts(target, older_than_days=settings.text_retention_days)
     fault_points.reach("settled")
     return reports
+
+
+async def _held(target: Target, session_ids: list[str]) -> tuple[dict[str, HeldSession], DatasetGone | None]:
+    """What the ledger holds of sessions; nothing where it cannot be read (the plan says so) or the dataset is gone."""
+    nothing = HeldSession(windows={}, turns={})
+    try:
+        found = await ledger.sessions_in(target, session_ids)
+    except DatasetGone as gone:
+        return dict.fromkeys(session_ids, nothing), gone
+    return {key: nothing if isinstance(held, LedgerUnreadable) else held for key, held in found.items()}, None
 
 
 async def _tell_cognee(target: Target, session_id: str, held: HeldSession) -> None:
@@ -98,7 +114,6 @@ def _report(
     if pending and stopped:
         error = stopped
     outcome = _outcome(plan, persisted=persisted, pending=pending, newly=newly)
-    mine = [receipt for receipt in receipts if receipt.session_id == plan.session_id]
     return SessionReport(
         session_id=plan.session_id,
         outcome=outcome,
@@ -108,8 +123,8 @@ def _report(
         turns_quarantined=plan.quarantined_turns + sum(len(part.turns) for part in refused),
         turns_foreign=plan.foreign_turns,
         newly_quarantined=newly,
-        nodes=sum(receipt.nodes for receipt in mine),
-        edges=sum(receipt.edges for receipt in mine),
+        nodes=sum(receipt.nodes for receipt in receipts),
+        edges=sum(receipt.edges for receipt in receipts),
         error_code=plan.error_code or (error.code if error else None),
         error=plan.error or (str(error) if error else None) or (_NOT_FOUND if outcome is Outcome.NOT_FOUND else None),
     )

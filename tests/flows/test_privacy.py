@@ -118,7 +118,7 @@ async def test_keys_and_passwords_that_errors_quote_are_nowhere(
         llm.fail("Marker", QUOTING[quoting])
         told = (await persist(world, session)).model_dump_json()
     else:
-        monkeypatch.setattr(*((ledger, "session_in") if where == "ledger" else (access, "get_user_by_email")), fails)
+        monkeypatch.setattr(*((ledger, "sessions_in") if where == "ledger" else (access, "get_user_by_email")), fails)
         with pytest.raises(SessionMemoryError) as error:
             await persist(world, session)
         told = f"{error.value!r} {error.value}"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from session_memory.joining import Joined
+from session_memory.joining import Gate, Joined
 
 
 class Store:
@@ -32,8 +32,10 @@ class Store:
 async def test_what_arrives_during_a_write_is_written_together():
     store = Store()
     joined = Joined(store.write, limit=10)
-    await asyncio.gather(*(joined([str(number)]) for number in range(5)))
-    assert store.writes == [["0"], ["1", "2", "3", "4"]]
+    first = asyncio.gather(joined(["0"]), joined(["1"]))
+    await asyncio.sleep(0.025)
+    await asyncio.gather(first, *(joined([str(number)]) for number in (2, 3, 4)))
+    assert store.writes == [["0", "1"], ["2", "3", "4"]]
     await joined(["later"])
     assert store.writes[-1] == ["later"]
 
@@ -42,7 +44,7 @@ async def test_a_write_takes_so_many_and_divides_no_call():
     store = Store()
     joined = Joined(store.write, limit=3)
     await asyncio.gather(joined(["0"]), joined(["1", "2"]), joined(["3", "4", "5", "6"]), joined(["7"]))
-    assert store.writes == [["0"], ["1", "2"], ["3", "4", "5", "6"], ["7"]]
+    assert store.writes == [["0", "1", "2"], ["3", "4", "5", "6"], ["7"]]
 
 
 async def test_one_that_cannot_be_written_fails_alone():
@@ -57,9 +59,11 @@ async def test_one_that_cannot_be_written_fails_alone():
 @pytest.mark.parametrize("left", [0, 1])
 async def test_who_is_cancelled_waits_until_nothing_of_it_is_written_any_more(left: int):
     store = Store()
-    joined = Joined(store.write, limit=10)
+    joined = Joined(store.write, limit=10, pause_seconds=0)
     store.open.clear()
-    calls = [asyncio.create_task(joined([str(number)])) for number in range(3)]
+    calls = [asyncio.create_task(joined(["0"]))]
+    await asyncio.sleep(0.01)
+    calls += [asyncio.create_task(joined([str(number)])) for number in (1, 2)]
     await asyncio.sleep(0.01)
     # The first is being written, the others wait; `left` of those are not cancelled.
     for call in calls[: 3 - left]:
@@ -76,13 +80,32 @@ async def test_who_is_cancelled_waits_until_nothing_of_it_is_written_any_more(le
 
 async def test_a_write_that_somebody_still_waits_for_is_finished():
     store = Store()
-    joined = Joined(store.write, limit=10)
-    first = asyncio.create_task(joined(["0"]))
-    await asyncio.sleep(0)
+    joined = Joined(store.write, limit=10, pause_seconds=0)
+    store.open.clear()
     together = [asyncio.create_task(joined([item])) for item in ("1", "2")]
-    await first
+    await asyncio.sleep(0.01)
     together[0].cancel()
+    await asyncio.sleep(0.01)
+    assert not together[0].done(), "it is still being written"
+    store.open.set()
     await asyncio.wait(together)
     assert together[0].cancelled()
-    assert store.writes == [["0"], ["1", "2"]]
+    assert store.writes == [["1", "2"]]
     assert store.cancelled == 0
+
+
+async def test_a_gate_opens_when_all_are_there_or_nobody_came_for_a_while():
+    gate = Gate(3, quiet_seconds=0.1)
+    early = [asyncio.create_task(gate.arrive()) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert not any(one.done() for one in early)
+    await asyncio.sleep(0.1)
+    assert all(one.done() for one in early)
+    async with asyncio.timeout(0.05):
+        await gate.arrive()
+
+
+async def test_a_gate_opens_at_once_for_the_last():
+    gate = Gate(3, quiet_seconds=60)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*(gate.arrive() for _ in range(3)))

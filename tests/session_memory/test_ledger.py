@@ -25,9 +25,9 @@ async def test_two_plans_of_the_same_turns_cannot_both_be_frozen(world):
     await world.say(session)
     target, first = await planned(world, session)
     _, second = await planned(world, session)
-    await ledger.freeze(target, session, first)
+    await ledger.freeze(target, {session: first})
     with pytest.raises(ledger.Conflict):
-        await ledger.freeze(target, session, second)
+        await ledger.freeze(target, {session: second})
     held = await ledger.session_in(target, session)
     assert list(held.windows) == [first.windows[0].data_id]
 
@@ -38,9 +38,9 @@ async def test_a_plan_that_overlaps_a_frozen_one_in_one_turn_is_refused_whole(wo
     target, first = await planned(world, session)
     await world.say(session)
     _, wider = await planned(world, session)
-    await ledger.freeze(target, session, first)
+    await ledger.freeze(target, {session: first})
     with pytest.raises(ledger.Conflict):
-        await ledger.freeze(target, session, wider)
+        await ledger.freeze(target, {session: wider})
     assert len((await ledger.session_in(target, session)).turns) == 1
 
 
@@ -48,21 +48,21 @@ async def test_a_window_cannot_be_superseded_twice(world):
     session = new_session()
     qa_id = await world.say(session)
     target, first = await planned(world, session)
-    await ledger.freeze(target, session, first)
+    await ledger.freeze(target, {session: first})
     await world.edit(session, qa_id)
     _, once = await planned(world, session)
     await world.edit(session, qa_id)
     _, twice = await planned(world, session)
-    await ledger.freeze(target, session, once)
+    await ledger.freeze(target, {session: once})
     with pytest.raises(ledger.Conflict):
-        await ledger.freeze(target, session, twice)
+        await ledger.freeze(target, {session: twice})
 
 
 async def test_text_is_purged_only_of_windows_that_are_in_the_dataset(world):
     session = new_session()
     await world.say(session)
     target, changes = await planned(world, session)
-    await ledger.freeze(target, session, changes)
+    await ledger.freeze(target, {session: changes})
     assert await ledger.purge_texts(target, older_than_days=0) == 0
     (window,) = (await ledger.session_in(target, session)).windows.values()
     assert window.text
@@ -106,7 +106,7 @@ async def test_a_deleted_dataset_is_an_error_that_says_so(world):
     target, changes = await planned(world, session)
     await cognee.datasets.empty_dataset(world.dataset.id, user=world.user)
     with pytest.raises(errors.DatasetGone):
-        await ledger.freeze(target, session, changes)
+        await ledger.freeze(target, {session: changes})
 
 
 async def test_an_error_of_the_database_quotes_no_text(world):
@@ -127,7 +127,7 @@ async def test_a_database_that_is_locked_is_a_store_to_wait_for(world, monkeypat
     async def locked(*args):
         raise OperationalError("SELECT", {"text": "what was said"}, OSError("database is locked"))
 
-    monkeypatch.setattr(ledger, "session_in", locked)
+    monkeypatch.setattr(ledger, "sessions_in", locked)
     target = await authorise(None, str(world.dataset.id), get_settings())
     with pytest.raises(errors.StoreUnavailable) as caught:
         await extract(target, [new_session()], get_settings())
