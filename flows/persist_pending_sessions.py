@@ -157,7 +157,7 @@ class _Work:
             (run.user_id, run.dataset_id, session.session_id): session
             for run in self._runs
             for session in run.sessions
-            if session.outcome is Outcome.FAILED
+            if session.outcome in {Outcome.FAILED, Outcome.PENDING}
         }
         return [
             # What was frozen in the ledger is not lost any more when the cache expires.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -15,9 +15,10 @@ from flows.final_state import final_state
 from flows.progress import Progress
 from session_memory import llm_usage, runtime
 from session_memory.errors import SessionMemoryError, WriteFailed
+from session_memory.llm_limits import Budget
 from session_memory.models import Extraction, Receipt, Window
 from session_memory.report import PersistReport
-from session_memory.settings import get_settings
+from session_memory.settings import Settings, get_settings
 from tasks.cognify_session import cognify_session
 from tasks.extract_user_sessions import extract_user_sessions
 from tasks.publish_report import publish_report
@@ -83,7 +84,7 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
         target = await authorise(user, dataset, settings)
         extraction = await extract_user_sessions(target, session_ids)
         async with Commits(target, holder=f"flow run {flow_run.name}", settings=settings) as commits:
-            receipts, errors = await _commit(commits, extraction, settings.windows_per_group)
+            receipts, errors = await _commit(commits, extraction, settings)
         sessions = await settle_sessions(target, extraction, receipts, errors, commits.stopped)
         await llm_usage.settle()
     report = PersistReport(
@@ -107,7 +108,7 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
 
 
 async def _commit(
-    commits: "Commits", extraction: Extraction, group_size: int
+    commits: "Commits", extraction: Extraction, settings: Settings
 ) -> tuple[list[Receipt], dict[UUID, SessionMemoryError]]:
     """Commit everything extracted, group by group; what failed is in the second part, by window."""
     receipts: list[Receipt] = []
@@ -116,7 +117,7 @@ async def _commit(
     await progress.advance()
     try:
         await commits.remove([data_id for plan in extraction.sessions for data_id in plan.leftovers])
-        for group in _groups(extraction.windows, group_size):
+        async for group in _affordable(_groups(extraction.windows, settings.windows_per_group), Budget(settings)):
             await commits.begin(group)
             # Awaited, not submitted: cognee's engines are bound to this loop.
             results = await asyncio.gather(
@@ -138,6 +139,15 @@ def _groups(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
     fresh = [window for window in windows if not window.quarantined]
     yield from (fresh[start : start + size] for start in range(0, len(fresh), size))
     yield from ([window] for window in windows if window.quarantined)
+
+
+async def _affordable(groups: Iterator[Sequence[Window]], budget: Budget) -> AsyncIterator[Sequence[Window]]:
+    """The groups, or their parts, that the run's budget allows; BudgetSpent where it ends."""
+    for group in groups:
+        while group:
+            allowed = await budget.take(len(group))
+            yield group[:allowed]
+            group = group[allowed:]
 
 
 def _as_error(result: object) -> SessionMemoryError:

@@ -166,7 +166,8 @@ class Commits:
     async def _write(self, group: Sequence[Window]) -> dict[UUID, Receipt | SessionMemoryError]:
         user = await access.recheck(self._target)
         # Read again under the lock: another run may have committed, replaced or forgotten some meanwhile.
-        members = {window.data_id: await self._pending(window.data_id) for window in group}
+        held = await ledger.windows_by_id(self._target, [window.data_id for window in group])
+        members = {window.data_id: await self._now(held.get(window.data_id)) for window in group}
         todo = [window for windows in members.values() for window in windows if _to_write(window, members)]
         added: dict[UUID, tuple[int, int]] = {}
         failed: dict[UUID, SessionMemoryError] = {}
@@ -180,7 +181,10 @@ class Commits:
             self._note_outage(written)
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
-        return {data_id: await self._decide(data_id, added, failed) for data_id in members}
+        held = await ledger.windows_by_id(self._target, members)
+        return {
+            data_id: self._decide(data_id, await self._now(held.get(data_id)), added, failed) for data_id in members
+        }
 
     def _note_outage(self, written: graph_writer.Written) -> None:
         outage = [error for error in written.failed.values() if isinstance(error, _OUTAGE)]
@@ -222,14 +226,13 @@ class Commits:
         held = await ledger.windows_by_id(self._target, [part.data_id for part in changes.windows])
         return list(held.values())
 
-    async def _pending(self, data_id: UUID) -> list[HeldWindow]:
+    async def _now(self, held: HeldWindow | None) -> list[HeldWindow]:
         """The window, or those that hold its turns now."""
-        held = (await ledger.windows_by_id(self._target, [data_id])).get(data_id)
         if held is None:
             return []
         if held.state != State.SUPERSEDED or held.complete:
             return [held]
-        return list((await ledger.successors(self._target, data_id)).values())
+        return list((await ledger.successors(self._target, held.data_id)).values())
 
     async def _remove_replaced(self, session_ids: set[str]) -> None:
         for session_id in session_ids:
@@ -237,11 +240,14 @@ class Commits:
             for data_id in planning.leftovers(held):
                 await graph_writer.remove(self._target, data_id)
 
-    async def _decide(
-        self, data_id: UUID, added: dict[UUID, tuple[int, int]], failed: dict[UUID, SessionMemoryError]
+    def _decide(
+        self,
+        data_id: UUID,
+        parts: list[HeldWindow],
+        added: dict[UUID, tuple[int, int]],
+        failed: dict[UUID, SessionMemoryError],
     ) -> Receipt | SessionMemoryError:
-        """What became of a window, from what the dataset holds now."""
-        parts = await self._pending(data_id)
+        """What became of a window, from what the dataset holds of it, or of those that hold its turns, now."""
         for part in parts:
             if part.data_id in failed:
                 return failed[part.data_id]

@@ -207,6 +207,13 @@ class LLMQuotaSpent(SessionMemoryError):
     code = "llm_quota_spent"
 
 
+class BudgetSpent(SessionMemoryError):
+    """The run's budget of {limit} {unit} is spent: what is left is frozen in the ledger, and the next run takes it up.
+    SESSION_MEMORY_WINDOWS_PER_RUN and SESSION_MEMORY_TOKENS_PER_RUN set it."""
+
+    code = "budget_spent"
+
+
 class LLMRejectsEverything(SessionMemoryError):
     """The LLM provider rejected every request, or gave no answer that could be read, so it is the settings and not
     the text: check LLM_MODEL, LLM_PROVIDER and LLM_ENDPOINT. Nothing was lost; run again then."""

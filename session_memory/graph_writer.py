@@ -230,18 +230,31 @@ async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:
 
 
 async def _tasks(user: User, documents: int) -> list[Task]:
-    """cognee's own tasks, the last of which, that stores a document, starts for those that are ready together."""
-    *before, store = [_text_free(task) for task in await get_default_tasks(user=user)]
+    """cognee's own tasks, in another rhythm.
+
+    Documents are cut into chunks one after another, so that the LLM is asked about the first while the others are
+    still cut: else all would be cut before any question is sent. And those that are answered at about the same time
+    are stored at the same time, for their writes to be joined.
+    """
+    classify, cut, ask, store, *rest = [_text_free(task) for task in await get_default_tasks(user=user)]
+    turn = asyncio.Lock()
     gate = Gate(documents, quiet_seconds=_QUIET_SECONDS)
-    run = store.executable
+    cut_one, store_one = cut.executable, store.executable
 
-    @wraps(run)
-    async def stored_together(*args: Any, **kwargs: Any) -> Any:
+    @wraps(cut_one)
+    async def cut_in_turn(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with turn:
+            chunks = [chunk async for chunk in cut_one(*args, **kwargs)]
+        for chunk in chunks:
+            yield chunk
+
+    @wraps(store_one)
+    async def store_together(*args: Any, **kwargs: Any) -> Any:
         await gate.arrive()
-        return await run(*args, **kwargs)
+        return await store_one(*args, **kwargs)
 
-    store.executable = stored_together
-    return [*before, store]
+    cut.executable, store.executable = cut_in_turn, store_together
+    return [classify, cut, ask, store, *rest]
 
 
 def _text_free(task: Task) -> Task:

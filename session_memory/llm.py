@@ -7,11 +7,14 @@ from cognee.infrastructure.llm.retry_config import LLM_MIN_RETRY_ATTEMPTS, shoul
 from cognee.infrastructure.llm.structured_output_framework.litellm_native.native_adapter import (
     NativeLiteLLMAdapter,
 )
+from cognee.shared import rate_limiting
 from litellm.integrations.custom_logger import CustomLogger
 from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
 
 from session_memory import llm_usage
 from session_memory.failures import REFUSED, UNREADABLE
+from session_memory.llm_limits import Limits
+from session_memory.settings import Settings
 
 
 def bound_retries(seconds: float) -> None:
@@ -56,14 +59,22 @@ def _retry_after(state: RetryCallState) -> float:
 class _Counter(CustomLogger):  # type: ignore[misc]
     # litellm runs these in the context of the call, so concurrent runs keep their own counts.
 
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        usage = llm_usage.current()
-        if usage is None or kwargs.get("call_type") != "acompletion":
+        if kwargs.get("call_type") != "acompletion":
             return
-        usage.calls += 1
         tokens = getattr(response_obj, "usage", None)
-        usage.tokens_in += getattr(tokens, "prompt_tokens", 0) or 0
-        usage.tokens_out += getattr(tokens, "completion_tokens", 0) or 0
+        tokens_in = getattr(tokens, "prompt_tokens", 0) or 0
+        tokens_out = getattr(tokens, "completion_tokens", 0) or 0
+        self._limits.note_tokens(tokens_in + tokens_out)
+        usage = llm_usage.current()
+        if usage is not None:
+            usage.calls += 1
+            usage.tokens_in += tokens_in
+            usage.tokens_out += tokens_out
 
     async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         usage = llm_usage.current()
@@ -72,7 +83,8 @@ class _Counter(CustomLogger):  # type: ignore[misc]
             usage.failed_calls += 1
 
 
-def count_calls() -> None:
-    """Have litellm report every call; calling it again changes nothing."""
-    if not any(isinstance(callback, _Counter) for callback in litellm.callbacks):
-        litellm.callbacks.append(_Counter())
+def limit_and_count_calls(settings: Settings) -> None:
+    """Keep cognee's LLM calls within the settings' limits, and have litellm report each; once a process."""
+    limits = Limits(settings)
+    limits.install(rate_limiting)
+    litellm.callbacks.append(_Counter(limits))

@@ -62,6 +62,8 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     #: Something of it is still pending; the next run takes it up.
     FAILED = "failed"
+    #: The run's budget was spent before all of it was in the graph; the next run takes it up.
+    PENDING = "pending"
     #: Handed to a run in the background.
     SUBMITTED = "submitted"
 

@@ -12,6 +12,7 @@ _ORDER = [
     Outcome.FAILED,
     Outcome.QUARANTINED,
     Outcome.NOT_FOUND,
+    Outcome.PENDING,
     Outcome.PERSISTED,
     Outcome.NOTHING_NEW,
     Outcome.SUBMITTED,
@@ -22,6 +23,7 @@ _WORDS = {
     Outcome.NOT_FOUND: "not found",
     Outcome.QUARANTINED: "quarantined",
     Outcome.FAILED: "failed",
+    Outcome.PENDING: "pending",
     Outcome.SUBMITTED: "submitted",
 }
 _SHOWN = 200

@@ -81,7 +81,7 @@ async def _start(settings: Settings) -> Runtime:
     cognee = load(settings)
     llm = importlib.import_module("session_memory.llm")
     llm.bound_retries(settings.llm_retry_seconds)
-    llm.count_calls()
+    llm.limit_and_count_calls(settings)
     llm.copy_embeddings_cheaply()
     importlib.import_module("session_memory.joined_stores").install()
     with importlib.import_module("session_memory.failures").told_in_our_words():

@@ -62,6 +62,18 @@ class Settings(BaseSettings):
     #: Seconds before the first of those retries; each later one waits twice as long.
     retry_delay_seconds: float = Field(default=2.0, gt=0)
 
+    #: LLM calls this process has in flight at most, over all datasets.
+    llm_calls_in_flight: PositiveInt = 20
+
+    #: LLM calls, and tokens in and out, this process may use in any minute; 0: no limit.
+    llm_requests_per_minute: int = Field(default=0, ge=0)
+    llm_tokens_per_minute: int = Field(default=0, ge=0)
+
+    #: Documents a run of `persist-sessions` may commit, and tokens after which it begins no more; 0: no limit.
+    #: What is left stays pending, frozen in the ledger.
+    windows_per_run: int = Field(default=0, ge=0)
+    tokens_per_run: int = Field(default=0, ge=0)
+
     #: Runs that try a quarantined window again on their own; after that only `session-memory retry` does.
     quarantine_attempts: PositiveInt = 3
 

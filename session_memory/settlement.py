@@ -7,6 +7,7 @@ from uuid import UUID
 
 from session_memory import fault_points, ledger, planning, session_cache
 from session_memory.errors import (
+    BudgetSpent,
     CacheUnreachable,
     DatasetGone,
     LedgerUnreadable,
@@ -111,9 +112,11 @@ def _report(
     again = {window.data_id for window in plan.windows if window.quarantined}
     newly = any(part.data_id not in again for part in refused)
     error = next((errors[window.data_id] for window in plan.windows if window.data_id in errors), None)
-    if pending and stopped:
+    # A budget is no failure, and hides none.
+    if pending and stopped and not (error and isinstance(stopped, BudgetSpent)):
         error = stopped
-    outcome = _outcome(plan, persisted=persisted, pending=pending, newly=newly)
+    left = pending if isinstance(error, BudgetSpent) else 0
+    outcome = _outcome(plan, persisted=persisted, pending=pending - left, newly=newly, left=left)
     return SessionReport(
         session_id=plan.session_id,
         outcome=outcome,
@@ -130,13 +133,15 @@ def _report(
     )
 
 
-def _outcome(plan: SessionPlan, *, persisted: int, pending: int, newly: bool) -> Outcome:
+def _outcome(plan: SessionPlan, *, persisted: int, pending: int, newly: bool, left: int) -> Outcome:
     if plan.error or pending:
         return Outcome.FAILED
     if not plan.known:
         return Outcome.NOT_FOUND
     if newly:
         return Outcome.QUARANTINED
+    if left:
+        return Outcome.PENDING
     return Outcome.PERSISTED if persisted else Outcome.NOTHING_NEW
 
 
