@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test faults deployments interleavings mutants lint clean
+.PHONY: help setup lock demo serve test faults deployments interleavings mutants bench lint clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -47,6 +47,9 @@ interleavings: setup ## Ten thousand steps of everything that can happen, agains
 
 mutants: setup ## Take out each guard of tests/mutations.md and see its test fail
 	$(BIN)/python -m tests.mutants
+
+bench: setup ## Measure every bar beside cognee's own pipeline (REPEAT=5: about an hour)
+	$(BIN)/python -m benchmarks.bars --repeat $(or $(REPEAT),5)
 
 lint: setup ## Check the house, the style and the types
 	$(BIN)/lint-imports
