@@ -49,13 +49,13 @@ class Bench:
             WrongResult: a turn is missing in the graph, or there twice.
             subprocess.CalledProcessError: the side failed.
         """
-        template = self._prepare(job)
+        template = self._prepare(job, "prepare" if side != "nightly" else "prepare-users")
         state = self._folder / "state"
         shutil.rmtree(state, ignore_errors=True)
         # At the same path as it was prepared: rows name files.
         shutil.copytree(template, state)
         measured = self._process(side, job, extra or {})
-        wrong = {turn: times for turn, times in measured.pop("turns").items() if times != 1}
+        wrong = {turn: times for turn, times in measured.pop("turns", {}).items() if times != 1}
         if wrong or measured["llm_calls"] == 0:
             raise WrongResult(f"{side}: {len(wrong)} turns are not in the graph exactly once.")
         return measured
@@ -101,9 +101,9 @@ class Bench:
             | (extra or {})
         )
 
-    def _prepare(self, job: Job) -> Path:
+    def _prepare(self, job: Job, prepare: str) -> Path:
         """The state before a run: sessions in the cache, documents in the graph, written by our own functions."""
-        key = f"{job.sessions}-{job.turns}-{job.existing_documents}"
+        key = f"{prepare}-{job.users}-{job.sessions}-{job.turns}-{job.existing_documents}"
         template = self._folder / f"template-{key}"
         if key not in self._prepared:
             state = self._folder / "state"
@@ -111,7 +111,7 @@ class Bench:
             state.mkdir()
             (state / "no.env").touch()
             print(f"  preparing {job.sessions} sessions beside {job.existing_documents} documents", file=sys.stderr)
-            self._process("prepare", job.model_copy(update={"latency": 0, "cap": 1000, "rounds": 1}), TUNED)
+            self._process(prepare, job.model_copy(update={"latency": 0, "cap": 1000, "rounds": 1}), TUNED)
             state.rename(template)
             self._prepared.add(key)
         return template

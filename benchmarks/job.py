@@ -12,6 +12,8 @@ class Job(BaseModel, frozen=True):
     latency: float = 0.2
     #: Documents that are in the dataset already.
     existing_documents: int = 0
+    #: Owners of the sessions; each has a dataset of the same name.
+    users: int = 1
     #: LLM calls in flight, for both sides.
     cap: int = 20
     #: Times the same is persisted in the process: the second has nothing new.

@@ -1,7 +1,7 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE JOB`, one line of JSON.
 
 SIDE: `prepare` writes the sessions, and documents that are there already, into a fresh state; `builtin` is cognee's own
-pipeline; `flow` our flow; `functions` what the flow calls, without Prefect.
+pipeline; `flow` our flow; `functions` what the flow calls, without Prefect. `prepare-users` and `nightly`: a run over the sessions of many users.
 """
 
 import asyncio
@@ -71,11 +71,33 @@ async def _functions(job: Job, user: Any) -> None:
     await functions.persist(user.email, job.session_ids, job.dataset)
 
 
+async def _prepare_users(job: Job, _user: Any) -> None:
+    from cognee.modules.users.methods import create_user
+
+    from tests.world import World
+
+    for number in range(job.users):
+        owner = await create_user(f"user-{number}@example.com", "a password of a benchmark")
+        world = World(user=owner, dataset=await _dataset(job, owner, create=True))
+        for name in job.session_ids[number :: job.users]:
+            await _say(world, name, turns=job.turns)
+
+
+async def _nightly(job: Job, _user: Any) -> None:
+    from flows.persist_pending_sessions import persist_pending_sessions
+
+    report = await persist_pending_sessions()
+    if report.turns_persisted != job.sessions * job.turns or report.left_counts:
+        raise RuntimeError(f"{report.turns_persisted} turns of {job.sessions * job.turns}, left: {report.left_counts}")
+
+
 SIDES: dict[str, Callable[[Job, Any], Awaitable[None]]] = {
     "prepare": _prepare,
     "builtin": _builtin,
     "flow": _flow,
     "functions": _functions,
+    "prepare-users": _prepare_users,
+    "nightly": _nightly,
 }
 
 
@@ -148,7 +170,7 @@ async def _measure(side: str, job: Job) -> dict[str, Any]:
         "again_llm_calls": calls[1] if len(walls) > 1 else None,
     }
     event.remove(Engine, "before_cursor_execute", count)
-    if side != "prepare":
+    if side in {"builtin", "flow", "functions"}:
         measured["turns"] = await _stored_turns(job, user)
     return measured
 

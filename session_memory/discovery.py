@@ -1,7 +1,7 @@
 """Finds every session with turns that are not in its dataset yet: in the cache, and in the ledger once that expired."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
@@ -11,13 +11,12 @@ from sqlalchemy import select
 
 from session_memory import access, cache_listing, ledger, ledger_index, planning, session_cache
 from session_memory.backlog import LeftSession, PendingSession, Reason
-from session_memory.errors import DatasetGone, DatasetNotFound, LedgerUnreadable, SessionMemoryError, SessionUnreadable
+from session_memory.document import CachedSession
+from session_memory.errors import DatasetGone, DatasetNotFound, SessionMemoryError
 from session_memory.failures import told_in_our_words
+from session_memory.holdings import HeldSession
 from session_memory.models import Target
 from session_memory.settings import Settings
-
-#: Sessions looked at at once.
-_IN_FLIGHT = 8
 
 Found = PendingSession | LeftSession
 
@@ -56,8 +55,6 @@ class _Discovery:
         self._settings = settings
         self._users: dict[UUID, User | None] = {}
         self._targets: dict[tuple[UUID, str], Target | SessionMemoryError] = {}
-        self._authorising = asyncio.Lock()
-        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
         #: (owner, dataset, session) that were looked at.
         self._seen: set[tuple[UUID, UUID, str]] = set()
 
@@ -66,102 +63,98 @@ class _Discovery:
         listed = [(access.as_uuid(one.user_id), one) for one in page]
         await self._load_users(user_id for user_id, _ in listed if user_id)
         found: list[Found] = []
-        jobs = []
+        by_user: dict[UUID, list[cache_listing.ListedSession]] = {}
         for user_id, one in listed:
             user = self._users.get(user_id) if user_id else None
             if user is not None and self._wants(user.id):
-                jobs.append((user, one))
+                by_user.setdefault(user.id, []).append(one)
             elif user is None and self._only_users is None and self._only_datasets is None:
                 found.append(
                     LeftSession(
                         user=one.user_id, session_id=one.session_id, expires_at=one.expires_at, reason=Reason.NO_USER
                     )
                 )
-        by_user: dict[UUID, list[str]] = {}
-        for user, one in jobs:
-            by_user.setdefault(user.id, []).append(one.session_id)
-        where = {
-            user_id: (
-                await session_cache.datasets_of(user_id, session_ids),
-                await ledger_index.datasets_of(user_id, session_ids),
-            )
-            for user_id, session_ids in by_user.items()
-        }
-        results = await asyncio.gather(
-            *(
-                self._look(user, one.session_id, dataset, one)
-                for user, one in jobs
-                for dataset in self._datasets_of(one.session_id, *where[user.id])
-            )
-        )
-        return found + [one for one in results if one is not None]
+        for user_id, sessions in by_user.items():
+            names = [one.session_id for one in sessions]
+            recorded = await session_cache.datasets_of(user_id, names)
+            held = await ledger_index.datasets_of(user_id, names)
+            by_dataset: dict[str, dict[str, datetime | None]] = {}
+            for one in sessions:
+                for dataset in self._datasets_of(one.session_id, recorded, held):
+                    by_dataset.setdefault(dataset, {})[one.session_id] = one.expires_at
+            for dataset, expiries in by_dataset.items():
+                found += await self._look(self._user(user_id), dataset, expiries)
+        return found
 
     async def in_ledger(self, page: list[ledger_index.Key]) -> list[Found]:
         """What of a page of unfinished (owner, dataset, session) is pending and was not met in the cache."""
         unseen = [key for key in page if key not in self._seen and self._wants(key[0])]
         await self._load_users(owner for owner, _, _ in unseen)
-        results = await asyncio.gather(
-            *(
-                self._look(user, session_id, str(dataset_id), None)
-                for owner, dataset_id, session_id in unseen
-                if (user := self._users.get(owner)) is not None
-            )
-        )
-        return [one for one in results if one is not None]
+        groups: dict[tuple[UUID, UUID], dict[str, datetime | None]] = {}
+        for owner, dataset_id, session_id in unseen:
+            if self._users.get(owner) is not None:
+                groups.setdefault((owner, dataset_id), {})[session_id] = None
+        found: list[Found] = []
+        for (owner, dataset_id), expiries in groups.items():
+            found += await self._look(self._user(owner), str(dataset_id), expiries)
+        return found
 
-    async def _look(
-        self, user: User, session_id: str, dataset: str, listed: cache_listing.ListedSession | None
-    ) -> Found | None:
-        async with self._in_flight:
-            expires_at = listed.expires_at if listed else None
-            target = await self._target(user, dataset)
-            if isinstance(target, SessionMemoryError):
-                if self._only_datasets is not None:
-                    return None
-                return LeftSession(
-                    user=user.email,
-                    session_id=session_id,
-                    expires_at=expires_at,
-                    reason=Reason.ERROR,
-                    error_code=target.code,
-                    error=str(target),
-                )
-            if self._only_datasets is not None and target.dataset_id not in self._only_datasets:
-                return None
-            self._seen.add((target.user_id, target.dataset_id, session_id))
-            try:
-                cached = await session_cache.read(target.user_id, session_id)
-                held = await ledger.session_in(target, session_id)
-            except (SessionUnreadable, LedgerUnreadable, DatasetGone) as error:
-                return LeftSession(
-                    user=user.email,
-                    dataset=target.dataset_name,
-                    session_id=session_id,
-                    expires_at=expires_at,
-                    reason=Reason.ERROR,
-                    error_code=error.code,
-                    error=str(error),
-                )
-            pending = planning.pending(cached, held, settings=self._settings)
-            if pending is None:
-                return None
-            return PendingSession(
-                user_id=target.user_id,
-                user_email=target.user_email,
-                dataset_id=target.dataset_id,
-                dataset_name=target.dataset_name,
-                session_id=session_id,
-                turns=pending.turns,
-                windows=pending.windows,
-                oldest_turn_at=pending.oldest_turn_at,
-                last_turn_at=pending.last_turn_at,
-                expires_at=expires_at if pending.only_cached else None,
-            )
+    async def _look(self, user: User, dataset: str, expiries: dict[str, datetime | None]) -> list[Found]:
+        """What of a user's sessions is pending in a dataset; `expiries` says when the cache loses each."""
+        target = await self._target(user, dataset)
+        if isinstance(target, SessionMemoryError):
+            if self._only_datasets is not None:
+                return []
+            return [_unseen(user, None, session_id, at, target) for session_id, at in expiries.items()]
+        if self._only_datasets is not None and target.dataset_id not in self._only_datasets:
+            return []
+        self._seen |= {(target.user_id, target.dataset_id, session_id) for session_id in expiries}
+        cached = await session_cache.read_all(target.user_id, list(expiries))
+        held: Mapping[str, HeldSession | SessionMemoryError]
+        try:
+            held = await ledger.sessions_in(target, list(expiries))
+        except DatasetGone as gone:
+            held = dict.fromkeys(expiries, gone)
+        found: list[Found] = []
+        for session_id, expires_at in expiries.items():
+            in_cache, in_ledger = cached[session_id], held[session_id]
+            for error in (in_cache, in_ledger):
+                if isinstance(error, SessionMemoryError):
+                    found.append(_unseen(user, target.dataset_name, session_id, expires_at, error))
+                    break
+            else:
+                pending = self._pending(target, in_cache, in_ledger, expires_at)  # type: ignore[arg-type]
+                found += [pending] if pending else []
+        return found
+
+    def _pending(
+        self, target: Target, cached: CachedSession, held: HeldSession, expires_at: datetime | None
+    ) -> PendingSession | None:
+        pending = planning.pending(cached, held, settings=self._settings)
+        if pending is None:
+            return None
+        return PendingSession(
+            user_id=target.user_id,
+            user_email=target.user_email,
+            dataset_id=target.dataset_id,
+            dataset_name=target.dataset_name,
+            session_id=cached.session_id,
+            turns=pending.turns,
+            windows=pending.windows,
+            oldest_turn_at=pending.oldest_turn_at,
+            last_turn_at=pending.last_turn_at,
+            expires_at=expires_at if pending.only_cached else None,
+        )
 
     def _datasets_of(self, session_id: str, recorded: dict[str, UUID], held: dict[str, set[UUID]]) -> list[str]:
         if session_id in recorded:
             return [str(recorded[session_id])]
         return sorted(map(str, held.get(session_id, ()))) or [self._settings.default_dataset]
+
+    def _user(self, user_id: UUID) -> User:
+        user = self._users[user_id]
+        assert user is not None
+        return user
 
     def _wants(self, user_id: UUID) -> bool:
         return self._only_users is None or user_id in self._only_users
@@ -175,15 +168,28 @@ class _Discovery:
 
     async def _target(self, user: User, dataset: str) -> Target | SessionMemoryError:
         key = (user.id, dataset)
-        async with self._authorising:
-            if key not in self._targets:
-                try:
-                    self._targets[key] = await access.authorise(str(user.id), dataset, self._settings)
-                except SessionMemoryError as error:
-                    if error.transient:
-                        raise
-                    self._targets[key] = error
-            return self._targets[key]
+        if key not in self._targets:
+            try:
+                self._targets[key] = await access.authorise(str(user.id), dataset, self._settings)
+            except SessionMemoryError as error:
+                if error.transient:
+                    raise
+                self._targets[key] = error
+        return self._targets[key]
+
+
+def _unseen(
+    user: User, dataset: str | None, session_id: str, expires_at: datetime | None, error: SessionMemoryError
+) -> LeftSession:
+    return LeftSession(
+        user=user.email,
+        dataset=dataset,
+        session_id=session_id,
+        expires_at=expires_at,
+        reason=Reason.ERROR,
+        error_code=error.code,
+        error=str(error),
+    )
 
 
 async def _dataset_ids(datasets: list[str] | None) -> set[UUID] | None:
