@@ -1,7 +1,8 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE JOB`, one line of JSON.
 
-SIDE: `prepare` writes the sessions, and documents that are there already, into a fresh state; `builtin` is cognee's own
-pipeline; `flow` our flow; `functions` what the flow calls, without Prefect. `prepare-users` and `nightly`: a run over the sessions of many users.
+SIDE: `prepare` writes the sessions, and documents that are there already, into a fresh state, `prepare-users` those of
+many users; `builtin` is cognee's own pipeline, `flow` our flow, `functions` what it calls, without Prefect, and
+`nightly` the run over all that is pending.
 """
 
 import asyncio

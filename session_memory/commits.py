@@ -1,7 +1,7 @@
 """The commits of one flow run: groups of windows, one after another, each window with one fate."""
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +68,9 @@ class Commits:
         await asyncio.gather(*self._commits, return_exceptions=True)
 
     async def begin(self, group: Sequence[Window]) -> None:
-        """Start committing a group; returns as soon as the dataset is ours.
+        """Start committing a group; returns once the dataset is ours and the LLM was asked about every document.
+
+        What is begun then, a task for each window, takes its time while the answers are awaited, and not before.
 
         Raises:
             DatasetBusy: another writer did not let go in time.
@@ -128,8 +130,10 @@ class Commits:
             async with self._ours():
                 if group is self._again:
                     self._again = None
-                started.set_result(None)
-                decided = await self._write(group)
+                try:
+                    decided = await self._write(group, asked=lambda: _begin(started))
+                finally:
+                    _begin(started)
             fault_points.reach("committed")
             # Only now: who has a receipt may rely on the dataset being free.
             for data_id, result in decided.items():
@@ -163,7 +167,9 @@ class Commits:
             finally:
                 await graph_file.let_go(self._target)
 
-    async def _write(self, group: Sequence[Window]) -> dict[UUID, Receipt | SessionMemoryError]:
+    async def _write(
+        self, group: Sequence[Window], asked: Callable[[], None]
+    ) -> dict[UUID, Receipt | SessionMemoryError]:
         user = await access.recheck(self._target)
         # Read again under the lock: another run may have committed, replaced or forgotten some meanwhile.
         held = await ledger.windows_by_id(self._target, [window.data_id for window in group])
@@ -173,7 +179,7 @@ class Commits:
         failed: dict[UUID, SessionMemoryError] = {}
         while todo:
             written = await graph_writer.write(
-                self._target, user, todo, timeout_seconds=self._settings.commit_timeout_seconds
+                self._target, user, todo, asked=asked, timeout_seconds=self._settings.commit_timeout_seconds
             )
             await ledger.note_complete(self._target, list(written.complete))
             fault_points.reach("noted")
@@ -270,6 +276,11 @@ def _future() -> asyncio.Future[Any]:
     # Read, so that one nobody waits for any more is not reported as an unhandled error.
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future
+
+
+def _begin(started: asyncio.Future[Any]) -> None:
+    if not started.done():
+        started.set_result(None)
 
 
 def _is_malformed(error: SessionMemoryError | None) -> bool:

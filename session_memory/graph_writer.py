@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -68,10 +68,15 @@ class Written:
     failed: dict[UUID, SessionMemoryError]
 
 
-async def write(target: Target, user: User, windows: Sequence[HeldWindow], *, timeout_seconds: float) -> Written:
+async def write(
+    target: Target, user: User, windows: Sequence[HeldWindow], *, asked: Callable[[], None], timeout_seconds: float
+) -> Written:
     """Add and cognify a group of windows: one `add`, one pipeline run over just those rows.
 
     A document that fails, or is not finished in time, is taken out again, and the others stay.
+
+    Args:
+        asked: called when the LLM was asked about every document, or has answered about one.
     """
     ids = [window.data_id for window in windows]
     try:
@@ -79,7 +84,7 @@ async def write(target: Target, user: User, windows: Sequence[HeldWindow], *, ti
         async with asyncio.timeout(timeout_seconds):
             await _add(target, user, windows)
             fault_points.reach("added")
-            errors, added = await _cognify(target, user, await _rows(target, ids))
+            errors, added = await _cognify(target, user, await _rows(target, ids), asked)
     except TimeoutError:
         errors, added = dict.fromkeys(ids, WriteTookTooLong(seconds=round(timeout_seconds))), {}
     except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
@@ -172,7 +177,7 @@ async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> Non
 
 
 async def _cognify(
-    target: Target, user: User, rows: Sequence[Data]
+    target: Target, user: User, rows: Sequence[Data], asked: Callable[[], None]
 ) -> tuple[dict[UUID, SessionMemoryError], dict[UUID, tuple[int, int]]]:
     """Run cognee's pipeline over `rows`; the errors of those that failed, and what the others added."""
     results: list[dict[str, Any]] = []
@@ -188,7 +193,7 @@ async def _cognify(
         await mark_graph_provenance_if_empty(await get_graph_engine())
     with _item_errors_kept():
         async for info in run_pipeline(
-            tasks=await _tasks(user, len(rows)),
+            tasks=await _tasks(user, len(rows), asked),
             data=list(rows),
             datasets=[target.dataset_id],
             user=user,
@@ -229,7 +234,7 @@ async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:
         return list(rows)
 
 
-async def _tasks(user: User, documents: int) -> list[Task]:
+async def _tasks(user: User, documents: int, asked: Callable[[], None]) -> list[Task]:
     """cognee's own tasks, in another rhythm.
 
     Documents are cut into chunks one after another, so that the LLM is asked about the first while the others are
@@ -239,7 +244,8 @@ async def _tasks(user: User, documents: int) -> list[Task]:
     classify, cut, ask, store, *rest = [_text_free(task) for task in await get_default_tasks(user=user)]
     turn = asyncio.Lock()
     gate = Gate(documents, quiet_seconds=_QUIET_SECONDS)
-    cut_one, store_one = cut.executable, store.executable
+    cut_one, ask_about, store_one = cut.executable, ask.executable, store.executable
+    unasked = documents
 
     @wraps(cut_one)
     async def cut_in_turn(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -248,12 +254,21 @@ async def _tasks(user: User, documents: int) -> list[Task]:
         for chunk in chunks:
             yield chunk
 
+    @wraps(ask_about)
+    async def ask_and_tell(*args: Any, **kwargs: Any) -> Any:
+        nonlocal unasked
+        unasked -= 1
+        if unasked <= 0:
+            asyncio.get_running_loop().call_soon(asked)
+        return await ask_about(*args, **kwargs)
+
     @wraps(store_one)
     async def store_together(*args: Any, **kwargs: Any) -> Any:
+        asked()
         await gate.arrive()
         return await store_one(*args, **kwargs)
 
-    cut.executable, store.executable = cut_in_turn, store_together
+    cut.executable, ask.executable, store.executable = cut_in_turn, ask_and_tell, store_together
     return [classify, cut, ask, store, *rest]
 
 

@@ -57,28 +57,19 @@ async def test_a_failure_is_told_whatever_the_budget_left(world: World, llm, set
     assert [session.session_id for session in report.failed_sessions] == [refused]
 
 
-async def test_llm_calls_in_flight_of_a_real_run_stay_within_the_limit(world: World, llm):
+async def test_llm_calls_in_flight_of_a_real_run_reach_the_limit_and_no_more(world: World, llm):
     """Of cognee's own calls, through its own seam; the process has the default of 20."""
-    in_flight, peak = 0, 0
-    answer = llm.acompletion
     sessions = [new_session() for _ in range(14)]
     for session in sessions:
         await world.say(session)
-
-    async def counted(*args, **kwargs):
-        nonlocal in_flight, peak
-        in_flight += 1
-        peak = max(peak, in_flight)
-        try:
-            await asyncio.sleep(0.3)
-            return await answer(*args, **kwargs)
-        finally:
-            in_flight -= 1
-
-    llm.acompletion = counted
-    try:
-        report = await persist(world, *sessions)
-    finally:
-        del llm.acompletion
-    assert report.counts == {"persisted": 14}
-    assert peak == 20, "28 calls, 20 at a time"
+    llm.gate = asyncio.Event()
+    run = asyncio.create_task(persist(world, *sessions))
+    async with asyncio.timeout(60):
+        while len(llm.calls) < 20:
+            await asyncio.sleep(0.05)
+    # 28 are wanted, and none has returned.
+    await asyncio.sleep(1)
+    assert len(llm.calls) == 20
+    llm.gate.set()
+    assert (await run).counts == {"persisted": 14}
+    assert len(llm.calls) == 28
