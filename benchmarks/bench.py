@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -135,6 +136,8 @@ class Bench:
 @contextmanager
 def bench() -> Iterator[Bench]:
     """A bench, in a folder that goes with it."""
+    # Ended from outside too, it leaves no server and no folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="session-memory-bench-") as folder:
         home = Path(folder) / "prefect"
         home.mkdir()

@@ -15,6 +15,8 @@ from session_memory.settings import get_settings
 from tests.running import persist
 from tests.world import World, new_session
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 #: SQLite's planner reads a table whole, and no index of it.
 _WHOLE = ("SCAN session_memory_", "SCAN data", "SCAN cache_", "SCAN datasets")
 
