@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from session_memory import adoption, cache_listing, graph_writer, ledger, ledger_index, session_cache
 from session_memory.access import authorise
+from session_memory.extraction import extract
 from session_memory.models import Target
 from session_memory.settings import get_settings
 from tests.running import persist
@@ -81,6 +82,24 @@ async def test_no_query_of_the_ledger_reads_a_whole_table(target: Target, querie
     found = await plans(get_relational_engine().engine, lambda: queries(target))
     assert len(found) >= 3, "the work executes what it is measured by"
     assert whole_tables(found) == []
+
+
+async def test_many_sessions_are_looked_up_in_pages(target: Target):
+    executed = 0
+
+    def count(*_: Any) -> None:
+        nonlocal executed
+        executed += 1
+
+    engine = get_relational_engine().engine.sync_engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        extraction = await extract(target, [f"nobody said {number}" for number in range(1_000)], get_settings())
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert [plan.known for plan in extraction.sessions] == [False] * 1_000
+    # Five pages; one by one it would be thousands.
+    assert executed < 60
 
 
 async def test_the_cache_is_listed_by_its_index(target: Target):
