@@ -183,33 +183,49 @@ async def _cognify(
     results: list[dict[str, Any]] = []
     run_id: UUID | None = None
     added: dict[UUID, tuple[int, int]] = {}
+    all_asked = asyncio.Event()
 
-    async def after_run_completed() -> None:
-        # Without it LanceDB's fragments pile up, and every later run pays for them.
-        await compact_vector_store()
+    def note_asked() -> None:
+        all_asked.set()
+        asked()
 
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
         # Once, before every document of a new dataset tries to.
         await mark_graph_provenance_if_empty(await get_graph_engine())
-    with _item_errors_kept():
-        async for info in run_pipeline(
-            tasks=await _tasks(user, len(rows), asked),
-            data=list(rows),
-            datasets=[target.dataset_id],
-            user=user,
-            pipeline_name=_COGNIFY,
-            incremental_loading=True,
-            data_cache=True,
-            data_per_batch=len(rows),
-            rollback_handler=partial(cognify_rollback_handler, keep_completed_data=True),
-            after_run_completed=after_run_completed,
-        ):
-            run_id = info.pipeline_run_id
-            results = getattr(info, "data_ingestion_info", None) or results
+    compaction = asyncio.create_task(_compact(target, when=all_asked))
+    try:
+        with _item_errors_kept():
+            async for info in run_pipeline(
+                tasks=await _tasks(user, len(rows), note_asked),
+                data=list(rows),
+                datasets=[target.dataset_id],
+                user=user,
+                pipeline_name=_COGNIFY,
+                incremental_loading=True,
+                data_cache=True,
+                data_per_batch=len(rows),
+                rollback_handler=partial(cognify_rollback_handler, keep_completed_data=True),
+            ):
+                run_id = info.pipeline_run_id
+                results = getattr(info, "data_ingestion_info", None) or results
+    finally:
+        if not all_asked.is_set():
+            compaction.cancel()
+        await asyncio.wait([compaction])
     if run_id is not None:
         added = await _added_by(target, run_id)
     errors = {UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")}
     return errors, added
+
+
+async def _compact(target: Target, *, when: asyncio.Event) -> None:
+    """Fold the fragments that earlier writes left in the vector store; cognee logs its failure, and goes on.
+
+    Without it they pile up, and every later run pays for them. While the LLM answers, it costs a run no time.
+    """
+    await when.wait()
+    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
+        await compact_vector_store()
 
 
 async def _added_by(target: Target, run_id: UUID) -> dict[UUID, tuple[int, int]]:

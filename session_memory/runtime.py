@@ -84,6 +84,7 @@ async def _start(settings: Settings) -> Runtime:
     llm.limit_and_count_calls(settings)
     llm.copy_embeddings_cheaply()
     importlib.import_module("session_memory.joined_stores").install()
+    importlib.import_module("session_memory.date_hints").install()
     with importlib.import_module("session_memory.failures").told_in_our_words():
         # Its migration scripts print, and standard output is ours (`--json`).
         with redirect_stdout(io.StringIO()):
