@@ -31,8 +31,22 @@ async def _prepare(job: Job, user: Any) -> None:
         names = [f"earlier-{number}" for number in range(job.existing_documents)]
         await _say_at_once(world, names)
         await functions.persist(user.email, names, job.dataset)
+        await _prune(world.dataset)
     for name in job.session_ids:
         await _say(world, name, turns=job.turns)
+
+
+async def _prune(dataset: Any) -> None:
+    """Leave the vector store as one is that grew over weeks: without the versions of the last five minutes."""
+    from cognee.context_global_variables import set_database_global_context_variables
+    from cognee.infrastructure.databases.vector.compact_vector_store import compact_vector_store
+    from cognee.infrastructure.databases.vector.lancedb.LanceDBAdapter import LanceDBAdapter
+
+    options = LanceDBAdapter._compaction_options
+    unbounded = {"retention_seconds": 0, "max_tasks": 0, "max_versions": 0}
+    LanceDBAdapter._compaction_options = lambda self: options(self) | unbounded
+    async with set_database_global_context_variables(dataset.id, dataset.owner_id):
+        await compact_vector_store()
 
 
 async def _say_at_once(world: Any, names: list[str]) -> None:

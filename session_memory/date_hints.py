@@ -16,7 +16,8 @@ _TURN = re.compile(r"^(?=Time: \d)", re.MULTILINE)
 
 def install() -> None:
     """Search chunks so from now on; calling it again changes nothing."""
-    importlib.import_module("cognee.tasks.documents.extract_chunks_from_documents").hint_lines = hints
+    chunking: Any = importlib.import_module("cognee.tasks.documents.extract_chunks_from_documents")
+    chunking.hint_lines = hints
 
 
 def hints(text: str, base: Any) -> tuple[list[str], Any]:

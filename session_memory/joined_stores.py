@@ -1,22 +1,27 @@
-"""Joins the writes of documents to cognee's embedded stores.
+"""Joins what documents ask of cognee's embedded stores.
 
-cognee stores each document by itself: two statements and two checkpoints of the graph and seven writes to the vector
-store, each under a lock. Those of documents that are ready at the same time become one each. A document whose part
-cannot be written fails alone, as before.
+cognee stores each document by itself: up to five statements and five checkpoints of the graph and seven writes to the
+vector store, each under a lock, and most reading the whole table. Those of documents that are ready at the same time
+become one each. A document whose part cannot be written fails alone, as before.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, NamedTuple
 
 from cognee.infrastructure.databases.graph.ladybug.adapter import LadybugAdapter
 from cognee.infrastructure.databases.provenance import EdgeIdentity
+from cognee.infrastructure.databases.provenance.source_ref_state import provenance_after_attach
 from cognee.infrastructure.databases.vector.lancedb.LanceDBAdapter import LanceDBAdapter
 
 from session_memory.joining import Joined
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
+#: Adds sources to nodes or edges: the graph, the sources of each, the pipeline run.
+Attach = Callable[[Any, dict[Any, list[str]], str | None], Coroutine[Any, Any, None]]
 
 #: Where an adapter keeps what joins its writes.
 _JOINED = "_session_memory_joined"
@@ -32,16 +37,38 @@ class _Rows(NamedTuple):
     pipeline_run_id: str | None
 
 
+class _Sources(NamedTuple):
+    """References to sources, for each of some nodes or edges."""
+
+    rows: list[Any]
+    references: list[str]
+    pipeline_run_id: str | None
+
+
+@dataclass(eq=False)
+class _Lookup:
+    """Edges to look for, and those that are in the graph."""
+
+    edges: list[Any]
+    found: list[Any] = field(default_factory=list)
+
+
+#: Whether what is written now is followed by more that makes both durable.
+_more_follows: ContextVar[bool] = ContextVar("more_follows", default=False)
+
+
 def install() -> None:
     """Join writes from now on; calling it again changes nothing."""
     if hasattr(LadybugAdapter.add_nodes, "__wrapped__"):
         return
-    LadybugAdapter.add_nodes = _joined_rows(
-        LadybugAdapter.add_nodes, _node_key, lambda graph: graph.attach_node_source_refs, lambda key: key
-    )
+    LadybugAdapter.add_nodes = _joined_rows(LadybugAdapter.add_nodes, _node_key, str, _attach_to_nodes)
     LadybugAdapter.add_edges = _joined_rows(
-        LadybugAdapter.add_edges, _edge_key, lambda graph: graph.attach_edge_source_refs, lambda key: EdgeIdentity(*key)
+        _with_text_ids(LadybugAdapter.add_edges), _edge_key, lambda key: EdgeIdentity(*key), _attach_to_edges
     )
+    LadybugAdapter.attach_node_source_refs = _joined_sources(LadybugAdapter.attach_node_source_refs, _attach_to_nodes)
+    LadybugAdapter.has_edges = _joined_lookups(LadybugAdapter.has_edges)
+    LadybugAdapter.checkpoint = _unless_deferred(LadybugAdapter.checkpoint)
+    LadybugAdapter.attach_edge_source_refs = _joined_sources(LadybugAdapter.attach_edge_source_refs, _attach_to_edges)
     LanceDBAdapter.create_data_points = _joined_points(LanceDBAdapter.create_data_points)
     LanceDBAdapter.embed_data = _in_batches(LanceDBAdapter.embed_data)
 
@@ -54,8 +81,64 @@ def _edge_key(edge: Any) -> tuple[str, str, str]:
     return str(edge[0]), str(edge[1]), str(edge[2])
 
 
+async def _attach_to_nodes(graph: Any, sources: dict[Any, list[str]], run: str | None) -> None:
+    await _attach(graph, sources, run, graph._read_node_provenance, graph._write_node_provenance, graph._node_row)
+
+
+async def _attach_to_edges(graph: Any, sources: dict[Any, list[str]], run: str | None) -> None:
+    await _attach(graph, sources, run, graph._read_edge_provenance, graph._write_edge_provenance, graph._edge_row)
+
+
+async def _attach(
+    graph: Any,
+    sources: dict[Any, list[str]],
+    run: str | None,
+    read: Method,
+    write: Method,
+    row_of: Callable[[Any], Any],
+) -> None:
+    """The adapter's `attach_*_source_refs`, with references of each row's own: one read, one write, one checkpoint."""
+
+    async def read_with_row(rows: list[Any]) -> dict[Any, tuple[Any, Any]]:
+        return {row: (row, held) for row, held in (await read(rows)).items()}
+
+    def attached(row: Any, held: tuple[list[str], list[str]]) -> Any:
+        return provenance_after_attach(*held, sources[row], run)
+
+    await graph._apply_source_ref_change(list(sources), read_with_row, write, row_of, attached)
+
+
+def _joined_sources(attach_to_all: Method, attach: Attach) -> Method:
+    async def write(graph: Any, calls: list[_Sources]) -> None:
+        for run in dict.fromkeys(call.pipeline_run_id for call in calls):
+            sources: dict[Any, dict[str, None]] = {}
+            for call in calls:
+                if call.pipeline_run_id == run:
+                    for row in call.rows:
+                        sources.setdefault(row, {}).update(dict.fromkeys(call.references))
+            await attach(graph, {row: list(references) for row, references in sources.items()}, run)
+
+    @wraps(attach_to_all)
+    async def joined(self: Any, rows: Any, source_ref_keys: Any, pipeline_run_id: str | None = None) -> None:
+        if rows and source_ref_keys:
+            name = attach_to_all.__name__
+            writes = _of(self, name, lambda: Joined(lambda calls: write(self, calls), limit=_DOCUMENTS))
+            await writes([_Sources(list(rows), list(source_ref_keys), pipeline_run_id)])
+
+    return joined
+
+
+def _with_text_ids(add_edges: Method) -> Method:
+    @wraps(add_edges)
+    async def with_text_ids(self: Any, edges: list[Any], *args: Any) -> None:
+        # cognee hands UUIDs over; Ladybug then does not find the nodes by their index, and is five times slower.
+        await add_edges(self, [(str(edge[0]), str(edge[1]), *edge[2:]) for edge in edges], *args)
+
+    return with_text_ids
+
+
 def _joined_rows(
-    add: Method, key_of: Callable[[Any], Hashable], attach: Callable[[Any], Method], identity: Callable[[Any], Any]
+    add: Method, key_of: Callable[[Any], Hashable], identity: Callable[[Any], Any], attach: Attach
 ) -> Method:
     async def write(graph: Any, calls: list[_Rows]) -> None:
         if len(calls) == 1:
@@ -66,14 +149,14 @@ def _joined_rows(
             # As one after another would: the last one's properties count.
             rows = {key_of(row): row for call in of_run for row in call.rows}
             references = _references(of_run, rows)
-            await add(graph, list(rows.values()), {key: found[0] for key, found in references.items()}, run)
             # A row takes one reference as it is written; those of other documents that share it are attached.
-            shared: dict[tuple[str, ...], list[Any]] = {}
-            for key, found in references.items():
-                if found[1:]:
-                    shared.setdefault(tuple(found[1:]), []).append(identity(key))
-            for others, keys in shared.items():
-                await attach(graph)(keys, list(others), run)
+            shared = {identity(key): found[1:] for key, found in references.items() if found[1:]}
+            more = _more_follows.set(bool(shared))
+            try:
+                await add(graph, list(rows.values()), {key: found[0] for key, found in references.items()}, run)
+            finally:
+                _more_follows.reset(more)
+            await attach(graph, shared, run)
 
     @wraps(add)
     async def joined(self: Any, rows: Any, source_ref_key: Any = None, pipeline_run_id: str | None = None) -> None:
@@ -94,6 +177,31 @@ def _references(calls: Iterable[_Rows], rows: dict[Any, Any]) -> dict[Any, list[
             if key in found and reference not in found[key]:
                 found[key].append(reference)
     return found
+
+
+def _unless_deferred(checkpoint: Method) -> Method:
+    @wraps(checkpoint)
+    async def unless_deferred(self: Any) -> None:
+        if not _more_follows.get():
+            await checkpoint(self)
+
+    return unless_deferred
+
+
+def _joined_lookups(has_edges: Method) -> Method:
+    async def look(graph: Any, lookups: list[_Lookup]) -> None:
+        wanted = dict.fromkeys(_edge_key(edge) for lookup in lookups for edge in lookup.edges)
+        found = set(await has_edges(graph, list(wanted)))
+        for lookup in lookups:
+            lookup.found = [_edge_key(edge) for edge in lookup.edges if _edge_key(edge) in found]
+
+    @wraps(has_edges)
+    async def joined(self: Any, edges: list[Any]) -> list[Any]:
+        lookup = _Lookup(edges)
+        await _of(self, "has_edges", lambda: Joined(lambda calls: look(self, calls), limit=_DOCUMENTS))([lookup])
+        return lookup.found
+
+    return joined
 
 
 def _joined_points(upsert: Method) -> Method:
