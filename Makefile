@@ -33,7 +33,7 @@ serve: setup ## Serve everything on this machine: Prefect's server and page, dep
 	@$(BIN)/session-memory serve
 
 test: setup ## Run the tests, of the fault matrix the quick half
-	$(BIN)/pytest -n 2 -m "not long"
+	INTERLEAVING_STEPS=$${INTERLEAVING_STEPS:-75} $(BIN)/pytest -n 2 -m "not long"
 
 faults: setup ## Run the whole fault matrix and print its table
 	$(BIN)/pytest -n 2 tests/faults

@@ -41,6 +41,7 @@ async def test_a_graph_that_is_held_is_waited_for(world, llm, count, tmp_path):
     await count(world)
 
 
+@pytest.mark.long
 @pytest.mark.fault("an application holds the graph for good")
 async def test_a_graph_that_stays_held_is_an_error_that_names_the_holder_and_what_helps(
     world, llm, count, tmp_path, monkeypatch

@@ -127,6 +127,7 @@ async def test_a_row_that_cannot_be_read_fails_its_session_alone_until_the_ledge
     await count(world)
 
 
+@LONG
 @pytest.mark.fault("ledger row corrupt, of what is not written yet")
 async def test_an_unreadable_row_that_is_in_no_document_is_dropped_only_when_asked(world, llm, count):
     session = new_session()
@@ -157,7 +158,8 @@ async def test_a_rebuild_keeps_what_is_known_of_turns_that_cognees_own_path_stor
 
 
 @pytest.mark.fault("ledger of an older schema")
-@pytest.mark.parametrize("point", ["version 1", pytest.param("killed in mid-migration", marks=LONG)])
+@LONG
+@pytest.mark.parametrize("point", ["version 1", "killed in mid-migration"])
 @pytest.mark.usefixtures("whole_again")
 async def test_an_older_ledger_is_migrated_with_what_it_holds(world, count, point):
     done, waiting = new_session(), new_session()

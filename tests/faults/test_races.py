@@ -124,6 +124,7 @@ async def test_a_turn_edited_while_its_first_version_waits_to_be_written_is_stor
     assert await world.times(old) == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.fault("the nightly run over a manual one")
 async def test_a_nightly_run_that_meets_a_manual_one_stores_every_turn_once(world, llm, count, tmp_path):
     sessions = [new_session() for _ in range(3)]
