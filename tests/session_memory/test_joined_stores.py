@@ -56,6 +56,15 @@ async def names(world: World) -> list[str]:
     return [str(node["name"]).lower() for node in await world.nodes() if node["type"] == "Entity"]
 
 
+async def edges_to_everest(world: World) -> int:
+    """How many edges say what is beside Everest: each document says the same."""
+    async with set_database_global_context_variables(world.dataset.id, world.dataset.owner_id):
+        nodes, edges = await (await get_graph_engine()).get_graph_data()
+    await world.close_graph()
+    everest = {str(key) for key, node in nodes if node["type"] == "Entity" and str(node["name"]).lower() == "everest"}
+    return sum(str(edge[1]) in everest and edge[2] == "beside" for edge in edges)
+
+
 async def test_documents_that_are_ready_together_are_written_together(world: World, llm, writes):
     await persisted(world, 6)
     # One by one: six statements, and 42 writes of vectors.
@@ -77,6 +86,16 @@ async def test_what_documents_share_stays_until_the_last_of_them_goes(world: Wor
         assert own[session] not in now
         assert [own[other] in now for other in sessions[:left]] == [True] * left
         assert now.count("everest") == bool(left)
+
+
+async def test_what_later_documents_state_again_is_theirs_too(world: World, llm):
+    await persisted(world, 1)
+    await persisted(world, 2)
+    target = await authorise(None, str(world.dataset.id), get_settings())
+    assert await edges_to_everest(world) == 1
+    for left, document in reversed(list(enumerate(reversed(await world.documents())))):
+        await graph_writer.remove(target, document.id)
+        assert await edges_to_everest(world) == bool(left)
 
 
 async def test_every_document_is_found_by_its_vectors(world: World, llm):
