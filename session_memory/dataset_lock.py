@@ -1,26 +1,17 @@
-"""One writer a dataset, over all processes. The lock lives where the ledger lives: a file beside its SQLite file."""
+"""One writer a dataset, over all processes. The lock lives where the ledger lives: a file, or Postgres."""
 
-import asyncio
-import json
-import os
-import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from cognee.base_config import get_base_config
-from filelock import FileLock, Timeout
+from cognee.infrastructure.databases.relational import get_relational_engine
 
-from session_memory.errors import DatasetBusy
+from session_memory import advisory_lock, file_lock
 from session_memory.models import Target
-
-_POLL_SECONDS = 0.2
 
 
 @asynccontextmanager
 async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIterator[None]:
-    """Hold the dataset's lock; the kernel frees it when the process dies.
+    """Hold the dataset's lock; it is freed when the process dies.
 
     Args:
         holder: who waits, as the next one who waits is told.
@@ -28,47 +19,17 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
 
     Raises:
         DatasetBusy: somebody else held it all that time; names them.
+        LockLost: the connection that held it broke, and what ran under it was cancelled.
     """
     called = f"dataset {target.dataset_name}"
-    async with hold_file(str(target.dataset_id), called=called, holder=holder, wait_seconds=wait_seconds):
+    async with hold_named(str(target.dataset_id), called=called, holder=holder, wait_seconds=wait_seconds):
         yield
 
 
 @asynccontextmanager
-async def hold_file(name: str, *, called: str, holder: str, wait_seconds: float) -> AsyncIterator[None]:
+async def hold_named(name: str, *, called: str, holder: str, wait_seconds: float) -> AsyncIterator[None]:
     """As `hold`, for anything that has a name; `called` is what the error says of it."""
-    path = lock_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, thread_local=False)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout:
-            if time.monotonic() >= deadline:
-                raise DatasetBusy(held=called, seconds=round(wait_seconds), holder=_read_holder(path)) from None
-            await asyncio.sleep(_POLL_SECONDS)
-    try:
-        _holder_path(path).write_text(json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()}))
+    in_postgres = get_relational_engine().engine.dialect.name == "postgresql"
+    lock = advisory_lock.hold if in_postgres else file_lock.hold
+    async with lock(name, called=called, holder=holder, wait_seconds=wait_seconds):
         yield
-    finally:
-        _holder_path(path).unlink(missing_ok=True)
-        lock.release()
-
-
-def lock_path(name: str) -> Path:
-    """The file whose lock it is; a dataset's is named by its id."""
-    return Path(get_base_config().system_root_directory) / "session_memory" / f"{name}.lock"
-
-
-def _holder_path(path: Path) -> Path:
-    return path.with_suffix(".holder")
-
-
-def _read_holder(path: Path) -> str:
-    try:
-        holder = json.loads(_holder_path(path).read_text())
-    except (OSError, ValueError):
-        return "a process that left no name"
-    return f"{holder['holder']}, process {holder['pid']} on {holder['host']}"

@@ -152,6 +152,14 @@ class DatasetBusy(SessionMemoryError):
     transient = True
 
 
+class LockLost(SessionMemoryError):
+    """The lock on {held} was lost with its connection to Postgres, so writing was stopped. Nothing is lost:
+    run again when the database answers."""
+
+    code = "lock_lost"
+    transient = True
+
+
 class GraphHeld(SessionMemoryError):
     """The embedded graph of dataset {dataset} is held open by {holder}, which did not let go within {seconds} s.
     An application that uses cognee keeps it open for a while after each use: set SUBPROCESS_IDLE_TTL_SECONDS=0

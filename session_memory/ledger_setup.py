@@ -30,7 +30,7 @@ async def prepare() -> None:
     async with engine.connect() as connection:
         if await connection.run_sync(_is_ready):
             return
-    lock = dataset_lock.hold_file("ledger", called="the ledger", holder="a start", wait_seconds=_WAIT_SECONDS)
+    lock = dataset_lock.hold_named("ledger", called="the ledger", holder="a start", wait_seconds=_WAIT_SECONDS)
     async with lock, engine.begin() as connection:
         await connection.run_sync(_prepare)
 

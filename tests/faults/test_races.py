@@ -63,13 +63,13 @@ async def test_two_runs_on_different_datasets_go_on_in_parallel(world, llm, coun
 async def test_a_dataset_held_by_another_process_is_waited_for_and_then_its_holder_is_named(
     world, llm, count, monkeypatch
 ):
-    from session_memory import dataset_lock
+    from session_memory import file_lock
     from session_memory.access import authorise
 
     session = new_session()
     await world.say(session)
     target = await authorise(None, str(world.dataset.id), get_settings())
-    path = dataset_lock.lock_path(str(target.dataset_id))
+    path = file_lock.lock_path(str(target.dataset_id))
     path.parent.mkdir(parents=True, exist_ok=True)
     program = f"""
 import json, os, sys, time
