@@ -50,7 +50,24 @@ async def apply(client: PrefectClient, settings: Settings) -> list[str]:
     Raises:
         AlertBlockNotFound: SESSION_MEMORY_ALERT_BLOCK names a block that the server does not have.
     """
-    wanted = [
+    wanted = await _wanted(client, settings)
+    for automation in wanted:
+        await _put(client, automation)
+    return [automation.name for automation in wanted]
+
+
+async def missing(client: PrefectClient, settings: Settings) -> list[str]:
+    """The names of automations that `apply` would create.
+
+    Raises:
+        AlertBlockNotFound: as `apply`.
+    """
+    there = {one.name for one in await client.read_automations()}
+    return [one.name for one in await _wanted(client, settings) if one.name not in there]
+
+
+async def _wanted(client: PrefectClient, settings: Settings) -> list[AutomationCore]:
+    return [
         _alert(
             "a run failed or crashed",
             _runs_that("Failed", "Crashed", "TimedOut"),
@@ -91,9 +108,6 @@ async def apply(client: PrefectClient, settings: Settings) -> list[str]:
             ],
         ),
     ]
-    for automation in wanted:
-        await _put(client, automation)
-    return [automation.name for automation in wanted]
 
 
 async def apply_to_server() -> list[str]:

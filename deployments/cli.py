@@ -12,6 +12,7 @@ from rich.console import Console
 from session_memory.errors import PrefectUnreachable, SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
+    from session_memory.diagnosis import Diagnosis
     from session_memory.pending_report import PendingReport
     from session_memory.report import PersistReport, RebuildReport
 
@@ -100,6 +101,32 @@ def automations(as_json: AsJson = False) -> None:
         print(json.dumps({"automations": names}))  # noqa: T201 - the answer, not a log
     else:
         out.print("\n".join(names), markup=False, highlight=False)
+
+
+@app.command()
+def doctor(
+    user: User = None,
+    dataset: Dataset = "main_dataset",
+    models: Annotated[
+        bool, typer.Option("--models", help="Ask the LLM and the embedding model for one word each.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at every connection, version, permission and setting, and say what to do."""
+    _quiet()
+
+    def work() -> "Diagnosis":
+        from deployments.doctor import examine
+
+        with err.status("Looking… (loading cognee takes about ten seconds)"):
+            return asyncio.run(examine(user, dataset, ask_models=models))
+
+    diagnosis = _guarded(work, as_json=as_json)
+    if as_json:
+        print(diagnosis.model_dump_json())  # noqa: T201 - the answer, not a log
+    else:
+        out.print(diagnosis.asstr(), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(DONE if diagnosis.healthy else FAILED)
 
 
 @app.command()
