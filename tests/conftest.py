@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,21 @@ def _load_cognee() -> None:
     runtime.load(get_settings())
 
 
+def _use_stores(config: pytest.Config, name: str) -> None:
+    """Stores of a team in place of the embedded ones (`tests/backends/`)."""
+    from tests.backends import stores
+
+    (HOME / "stores").mkdir()
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    os.environ.update(stack.enter_context(stores.serving(name, HOME / "stores")))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # The process that only hands tests out (pytest-xdist) imports none of them.
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        if name := os.environ.get("TEST_STORES"):
+            _use_stores(config, name)
         _use_packaged_embeddings()
         _load_cognee()
 

