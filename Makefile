@@ -4,10 +4,10 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test faults deployments interleavings mutants bench lint clean
+.PHONY: help setup lock demo serve test faults deployments interleavings mutants bench lint clean test-backends
 
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: .venv/installed ## Build .venv from requirements.lock
 
@@ -34,6 +34,9 @@ serve: setup ## Serve everything on this machine: Prefect's server and page, dep
 
 test: setup ## Run the tests, of the fault matrix the quick half
 	INTERLEAVING_STEPS=$${INTERLEAVING_STEPS:-75} $(BIN)/pytest -n 2 -m "not long"
+
+test-backends: setup ## The main job and its faults over Redis, files, Postgres with pgvector, and Postgres' graph
+	$(BIN)/python -m tests.backends
 
 faults: setup ## Run the whole fault matrix and print its table
 	$(BIN)/pytest -n 2 tests/faults

