@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     #: …and so many characters, except that a longer turn is a window of its own.
     characters_per_window: PositiveInt = 12_000
 
-    #: Windows committed together under one hold of the dataset lock. cognee runs at most 20 at once.
-    windows_per_group: int = Field(default=20, ge=1, le=20)
+    #: Windows committed together under one hold of the dataset lock, in one run of cognee's pipeline.
+    windows_per_group: int = Field(default=40, ge=1, le=100)
 
     #: Seconds to wait for another writer of the same dataset, or for another process that has its embedded graph
     #: open, before giving up.
@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     #: Seconds for which cognee goes on repeating one failing LLM call (its own floor is 240).
     llm_retry_seconds: float = Field(default=240.0, ge=0)
 
-    #: Seconds a group's commit may take beyond the LLM's own retries; then it is ended and rolled back.
+    #: Seconds a group's commit may take beyond the LLM's own retries, for each 20 of its windows; then it is ended and
+    #: rolled back.
     commit_grace_seconds: float = Field(default=360.0, gt=0)
 
     #: Times a failing window is retried within a run, for errors worth retrying.
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     @property
     def commit_timeout_seconds(self) -> float:
         """Seconds a group's commit may take: above the LLM's own budget for a document's calls."""
-        return 2 * self.llm_retry_seconds + self.commit_grace_seconds
+        return 2 * self.llm_retry_seconds + self.commit_grace_seconds * -(-self.windows_per_group // 20)
 
     @property
     def cognify_timeout_seconds(self) -> float:
