@@ -122,6 +122,7 @@ class Bench:
         with log.open("w") as errors:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.side", side, job.model_dump_json()],
+                cwd=Path(__file__).parents[1],
                 env=self.environment(extra),
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -1,9 +1,14 @@
-"""One comparison with cognee's own `persist_sessions_in_knowledge_graph_pipeline`: `python -m benchmarks.persist`."""
+"""One comparison with cognee's own `persist_sessions_in_knowledge_graph_pipeline`: `python benchmarks/persist.py`."""
 
 import json
 import math
 import sys
+from pathlib import Path
 from typing import Annotated, Any
+
+if not __package__:
+    # Run as a file, whose own folder Python looks into, and not the one above.
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import typer
 from rich.console import Console
