@@ -25,6 +25,9 @@ lock: ## Compile requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --extra local --extra postgres --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--constraint requirements.lock pyproject.toml -o deployments/docker/requirements.lock
 
 demo: setup ## Tell the whole story on this machine, with no key and no network
 	@$(BIN)/session-memory demo
@@ -59,6 +62,8 @@ lint: setup ## Check the house, the style and the types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/hadolint deployments/docker/Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deployments/docker/compose.yaml
 
 clean: ## Remove what was built and the demo's state
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

@@ -12,7 +12,9 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
-FILE = Path(__file__).parents[1] / "prefect.yaml"
+_PROJECT = Path(__file__).parents[1] / "prefect.yaml"
+#: The project's; where this is installed as a package, the working directory's.
+FILE = _PROJECT if _PROJECT.is_file() else Path("prefect.yaml")
 
 
 def load() -> list[dict[str, Any]]:

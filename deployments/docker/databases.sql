@@ -1,0 +1,2 @@
+-- Prefect's own database, beside cognee's. Run once, when the volume is new.
+CREATE DATABASE prefect;
