@@ -128,8 +128,7 @@ async def _prepare_users(job: Job, _user: Any) -> None:
     for number in range(job.users):
         owner = await create_user(f"user-{number}@example.com", "a password of a benchmark")
         world = World(user=owner, dataset=await _dataset(job, owner, create=True))
-        for name in job.session_ids[number :: job.users]:
-            await _say(world, name, turns=job.turns)
+        await _say_at_once(world, job.session_ids[number :: job.users])
 
 
 async def _nightly(job: Job, _user: Any) -> None:
