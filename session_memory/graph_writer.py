@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -183,49 +183,27 @@ async def _cognify(
     results: list[dict[str, Any]] = []
     run_id: UUID | None = None
     added: dict[UUID, tuple[int, int]] = {}
-    all_asked = asyncio.Event()
-
-    def note_asked() -> None:
-        all_asked.set()
-        asked()
-
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
         # Once, before every document of a new dataset tries to.
         await mark_graph_provenance_if_empty(await get_graph_engine())
-    compaction = asyncio.create_task(_compact(target, when=all_asked))
-    try:
-        with _item_errors_kept():
-            async for info in run_pipeline(
-                tasks=await _tasks(user, len(rows), note_asked),
-                data=list(rows),
-                datasets=[target.dataset_id],
-                user=user,
-                pipeline_name=_COGNIFY,
-                incremental_loading=True,
-                data_cache=True,
-                data_per_batch=len(rows),
-                rollback_handler=partial(cognify_rollback_handler, keep_completed_data=True),
-            ):
-                run_id = info.pipeline_run_id
-                results = getattr(info, "data_ingestion_info", None) or results
-    finally:
-        if not all_asked.is_set():
-            compaction.cancel()
-        await asyncio.wait([compaction])
+    with _item_errors_kept():
+        async for info in run_pipeline(
+            tasks=await _tasks(user, len(rows), asked),
+            data=list(rows),
+            datasets=[target.dataset_id],
+            user=user,
+            pipeline_name=_COGNIFY,
+            incremental_loading=True,
+            data_cache=True,
+            data_per_batch=len(rows),
+            rollback_handler=partial(cognify_rollback_handler, keep_completed_data=True),
+        ):
+            run_id = info.pipeline_run_id
+            results = getattr(info, "data_ingestion_info", None) or results
     if run_id is not None:
         added = await _added_by(target, run_id)
     errors = {UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")}
     return errors, added
-
-
-async def _compact(target: Target, *, when: asyncio.Event) -> None:
-    """Fold the fragments that earlier writes left in the vector store; cognee logs its failure, and goes on.
-
-    Without it they pile up, and every later run pays for them. While the LLM answers, it costs a run no time.
-    """
-    await when.wait()
-    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
-        await compact_vector_store()
 
 
 async def _added_by(target: Target, run_id: UUID) -> dict[UUID, tuple[int, int]]:
@@ -274,9 +252,10 @@ async def _tasks(user: User, documents: int, asked: Callable[[], None]) -> list[
     async def ask_and_tell(*args: Any, **kwargs: Any) -> Any:
         nonlocal unasked
         unasked -= 1
-        if unasked <= 0:
-            asyncio.get_running_loop().call_soon(asked)
-        return await ask_about(*args, **kwargs)
+        if unasked:
+            return await ask_about(*args, **kwargs)
+        asyncio.get_running_loop().call_soon(asked)
+        return await _while_compacting(ask_about(*args, **kwargs))
 
     @wraps(store_one)
     async def store_together(*args: Any, **kwargs: Any) -> Any:
@@ -286,6 +265,21 @@ async def _tasks(user: User, documents: int, asked: Callable[[], None]) -> list[
 
     cut.executable, ask.executable, store.executable = cut_in_turn, ask_and_tell, store_together
     return [classify, cut, ask, store, *rest]
+
+
+async def _while_compacting(answer: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for the LLM, and meanwhile fold the fragments that earlier writes left in the vector store.
+
+    Without it they pile up, and every later run pays for them. cognee logs its failure, and goes on.
+    """
+    tasks = [asyncio.ensure_future(answer), asyncio.ensure_future(compact_vector_store())]
+    try:
+        return (await asyncio.gather(*tasks))[0]
+    finally:
+        # Of a pass that was cancelled nothing runs on: it waits for its end.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def _text_free(task: Task) -> Task:
