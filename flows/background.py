@@ -1,28 +1,38 @@
 """Hands a run to a worker: the same request makes one run, a request after a dead one makes a new one."""
 
+import asyncio
 import hashlib
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
-from prefect.client.schemas.objects import DeploymentStatus, FlowRun
+from prefect.client.schemas.objects import DeploymentStatus, FlowRun, State
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import MissingResult, ObjectNotFound
+from prefect.results import get_result_store
 from prefect.settings import get_current_settings
 from prefect.utilities.urls import url_for
 
-from session_memory.errors import NeedsDeployment
+from session_memory.errors import NeedsDeployment, ReportElsewhere
 from session_memory.models import Outcome
 from session_memory.report import PersistReport, SessionReport
+from tasks.publish_report import REPORT_KEY
 
 DEPLOYMENT = "persist-sessions/on-demand"
 
 #: Seconds within which a request that is made again is the same request.
 _SAME_REQUEST = 60
+
+_POLL_SECONDS = 2.0
+#: The automation that runs a crashed run again takes about a second.
+_TAKEN_UP_SECONDS = 20.0
 
 _WAITS = (
     "No worker answers for the deployment {deployment}, so the run waits for one: "
@@ -56,10 +66,7 @@ async def submit(user: str | None, session_ids: list[str], dataset: str) -> Pers
     """
     parameters = {"user": user, "session_ids": session_ids, "dataset": dataset, "run_in_background": False}
     async with get_client() as client:
-        try:
-            deployment = await client.read_deployment_by_name(DEPLOYMENT)
-        except ObjectNotFound:
-            raise NeedsDeployment(deployment=DEPLOYMENT, url=_server()) from None
+        deployment = await _deployment(client)
         request = hashlib.sha256(json.dumps([str(deployment.id), parameters]).encode()).hexdigest()
         minute = int(time.time() // _SAME_REQUEST)
         before = await _made_before(client, f"{request}-{minute - 1}")
@@ -77,6 +84,64 @@ async def submit(user: str | None, session_ids: list[str], dataset: str) -> Pers
         sessions=tuple(SessionReport(session_id=one, outcome=Outcome.SUBMITTED) for one in session_ids),
         note=" ".join(notes) or None,
     )
+
+
+async def on_worker(user: str, session_ids: list[str], dataset: str, *, request: str) -> PersistReport:
+    """Have a worker of the pool persist, and wait for it.
+
+    Args:
+        request: names it within the caller's run, which finds it again when it is run again.
+
+    Raises:
+        NeedsDeployment: the server does not know the deployment.
+        ReportElsewhere: it ended on a machine whose results are not read here.
+        SessionMemoryError: nothing could be done at all. What failed of the sessions is in the report.
+    """
+    parameters = {"user": user, "session_ids": session_ids, "dataset": dataset, "run_in_background": False}
+    async with get_client() as client:
+        deployment = await _deployment(client)
+        run = await _create(client, deployment.id, parameters, request)
+        state = await _ended(client, run.id)
+    report = await _report_of(run.id)
+    if report is None:
+        with suppress(MissingResult):
+            # Raises what it ended with, where that was an error.
+            await state.aresult()
+        raise ReportElsewhere(run=run.id)
+    return report
+
+
+async def _report_of(flow_run_id: UUID) -> PersistReport | None:
+    """The report a run has published; None where it has none, or another storage."""
+    try:
+        record = await get_result_store().aread(REPORT_KEY.format(flow_run=SimpleNamespace(id=flow_run_id)))
+    except Exception:  # noqa: BLE001 - each storage has an error of its own for what is not there
+        return None
+    # Prefect gives a model that it stored as JSON back as a dict.
+    return PersistReport.model_validate(record.result, from_attributes=True)
+
+
+async def _ended(client: PrefectClient, flow_run_id: UUID) -> State[Any]:
+    """The run's last state. A crashed one counts when the automation has not taken it up again."""
+    crashed: float | None = None
+    while True:
+        state = (await client.read_flow_run(flow_run_id)).state
+        if state is None or not state.is_final():
+            crashed = None
+        elif not state.is_crashed():
+            return state
+        elif crashed is None:
+            crashed = time.monotonic()
+        elif time.monotonic() - crashed > _TAKEN_UP_SECONDS:
+            return state
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _deployment(client: PrefectClient) -> DeploymentResponse:
+    try:
+        return await client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise NeedsDeployment(deployment=DEPLOYMENT, url=_server()) from None
 
 
 async def _create(client: PrefectClient, deployment_id: UUID, parameters: dict[str, Any], key: str) -> FlowRun:

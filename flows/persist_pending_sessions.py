@@ -1,6 +1,8 @@
 """The flow that persists everything pending, of every user, before it expires."""
 
 import asyncio
+import hashlib
+import json
 import time
 from typing import Annotated
 from uuid import UUID
@@ -10,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows import background
 from flows.final_state import final_state
 from flows.persist_sessions import Name, persist_sessions
 from flows.progress import Progress
@@ -45,6 +48,7 @@ async def persist_pending_sessions(
     max_sessions: Annotated[int, Field(ge=1)] | None = None,
     max_windows: Annotated[int, Field(ge=1)] | None = None,
     datasets_at_a_time: Annotated[int, Field(ge=1, le=32)] = 4,
+    on_workers: bool = False,
 ) -> PendingReport:
     """Find every session with turns that are in no dataset yet, and persist them, the soonest to expire first.
 
@@ -59,6 +63,7 @@ async def persist_pending_sessions(
         max_sessions: Take at most so many sessions; the rest is the next run's.
         max_windows: Write at most so many documents, each two LLM calls a chunk; the rest is the next run's.
         datasets_at_a_time: Datasets that are written to at the same time.
+        on_workers: Have the work pool's workers write, each dataset in a run of its own, while this run waits for them.
 
     Returns:
         What became of each user's sessions, what was left and why, how old the oldest unpersisted turn is.
@@ -76,7 +81,7 @@ async def persist_pending_sessions(
     )
     backlog = await find_pending_sessions(users, datasets, limits)
     work = _Work(backlog)
-    await work.do(at_a_time=datasets_at_a_time)
+    await work.do(at_a_time=datasets_at_a_time, on_workers=on_workers)
     report = work.report(seconds=round(time.monotonic() - started, 3))
     await publish_pending_report(report)
     return final_state(report)  # type: ignore[return-value]
@@ -85,13 +90,14 @@ async def persist_pending_sessions(
 # In a task of its own: Prefect tells runs that a flow starts by itself apart by their order alone, and a flow that is
 # run again after a crash, with other groups, would be given the reports of the first time.
 @task(task_run_name="{group.user_email} into {group.dataset_name}", cache_policy=NO_CACHE)
-async def _persist_group(group: Group) -> PersistReport:
+async def _persist_group(group: Group, *, on_workers: bool) -> PersistReport:
+    user, dataset = str(group.user_id), str(group.dataset_id)
+    session_ids = [session.session_id for session in group.sessions]
     try:
-        return await persist_sessions(
-            user=str(group.user_id),
-            session_ids=[session.session_id for session in group.sessions],
-            dataset=str(group.dataset_id),
-        )
+        if on_workers:
+            request = hashlib.sha256(json.dumps([user, session_ids, dataset]).encode()).hexdigest()
+            return await background.on_worker(user, session_ids, dataset, request=f"{flow_run.id}-{request}")
+        return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset)
     except SessionsNotPersisted as error:
         if not isinstance(error.report, PersistReport):
             raise
@@ -109,7 +115,7 @@ class _Work:
         sessions = sum(len(group.sessions) for group in backlog.groups)
         self._progress = Progress(sessions, f"Sessions done, of {sessions}")
 
-    async def do(self, *, at_a_time: int) -> None:
+    async def do(self, *, at_a_time: int, on_workers: bool) -> None:
         """Run all groups: several datasets at a time, one dataset's groups one after another."""
         await self._progress.advance()
         places = asyncio.Semaphore(at_a_time)
@@ -120,17 +126,17 @@ class _Work:
         async def do_dataset(groups: list[Group]) -> None:
             async with places:
                 for group in groups:
-                    await self._do_group(group)
+                    await self._do_group(group, on_workers=on_workers)
                     await self._progress.advance(len(group.sessions))
 
         await asyncio.gather(*map(do_dataset, by_dataset.values()))
 
-    async def _do_group(self, group: Group) -> None:
+    async def _do_group(self, group: Group, *, on_workers: bool) -> None:
         if self._stopped is not None:
             self._leave(group, Reason.STOPPED, error=self._stopped)
             return
         try:
-            report = await _persist_group(group)
+            report = await _persist_group(group, on_workers=on_workers)
         except SessionMemoryError as error:
             self._leave(group, Reason.ERROR, error_code=error.code, error=str(error))
             return

@@ -81,6 +81,13 @@ class NeedsDeployment(SessionMemoryError):
     code = "needs_deployment"
 
 
+class ReportElsewhere(SessionMemoryError):
+    """The worker's run {run} ended, and its report is on another machine: give all of them one result storage, with
+    PREFECT_DEFAULT_RESULT_STORAGE_BLOCK. What it persisted is persisted; what it did not is still pending."""
+
+    code = "report_elsewhere"
+
+
 class AlertBlockNotFound(SessionMemoryError):
     """Prefect's server has no block {block} (SESSION_MEMORY_ALERT_BLOCK, as `type/name`). Make it on the page Blocks
     or with `prefect block create`, or unset the variable: alerts are an event and a log line then."""

@@ -4,14 +4,25 @@ import re
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from session_memory.report import PersistReport
 from tasks import events
 
+#: Where a run's report is stored, for the run that waits for it: a failed run's result is its message alone.
+REPORT_KEY = "session-memory-report-{flow_run.id}"
 
-@task(task_run_name="publish report", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1)
-async def publish_report(report: PersistReport) -> None:
+
+@task(
+    task_run_name="publish report",
+    persist_result=True,
+    result_serializer="json",
+    result_storage_key=REPORT_KEY,
+    # The key would make it a cache: a run that is run again has another report.
+    refresh_cache=True,
+    retries=2,
+    retry_delay_seconds=1,
+)
+async def publish_report(report: PersistReport) -> PersistReport:
     """Write the report as an artifact of its dataset, its sessions as a table, and tell the events."""
     key = artifact_key(report.dataset)
     await acreate_markdown_artifact(
@@ -33,6 +44,7 @@ async def publish_report(report: PersistReport) -> None:
         },
     )
     get_run_logger().info(report.summary())
+    return report
 
 
 def artifact_key(dataset: str) -> str:

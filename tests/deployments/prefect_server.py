@@ -114,7 +114,11 @@ class PrefectServer:
     async def request_run(self, name: str, **parameters: Any) -> httpx.Response:
         """Ask for a run of a deployment, as an application does."""
         deployment = await self.deployment(name)
-        return await self.api.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": parameters})
+        url = f"/deployments/{deployment['id']}/create_flow_run"
+        while (response := await self.api.post(url, json={"parameters": parameters})).status_code == 503:
+            # On SQLite the server asks for another try while its database is locked.
+            await asyncio.sleep(1)
+        return response
 
     async def run(self, name: str, **parameters: Any) -> dict[str, Any]:
         """Run a deployment to its end; the flow run."""
