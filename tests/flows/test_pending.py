@@ -16,7 +16,7 @@ from tests import double
 from tests.running import outcomes, persist
 from tests.world import World, expire_in, new_session, new_user
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
 
 async def pending(*worlds: World, **parameters) -> PendingReport:
