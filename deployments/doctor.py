@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 from prefect import __version__
 from prefect.client.orchestration import PrefectClient, get_client
@@ -18,6 +19,8 @@ from flows import hosts
 from session_memory.diagnosis import Diagnosis, Finding, ok, problem, warning
 from session_memory.errors import AlertBlockNotFound
 from session_memory.settings import get_settings
+
+Definitions = list[dict[str, Any]]
 
 _NO_SERVER = "Set PREFECT_API_URL, or start everything here with `session-memory serve`."
 _DEPLOY = "`prefect deploy --all`, or `session-memory serve`."
@@ -50,8 +53,10 @@ async def _examine_prefect() -> tuple[list[Finding], set[str], timedelta | None]
         if error is not None:
             return [problem("Prefect", f"the server does not answer ({type(error).__name__})", _NO_SERVER)], set(), None
         findings = [await _server_version(client)]
-        found = await _deployments(client)
-        findings += _missing(found)
+        wanted = definitions.load()
+        found = await _deployments(client, wanted)
+        findings.append(_missing(found, wanted))
+        findings += _paused(found)
         for pool in sorted({one.work_pool_name for one in found if one.work_pool_name}):
             findings.append(await _workers(client, pool))
         findings.append(await _automations(client))
@@ -69,9 +74,9 @@ async def _server_version(client: PrefectClient) -> Finding:
     return ok("Prefect", f"server {there}")
 
 
-async def _deployments(client: PrefectClient) -> list[DeploymentResponse]:
+async def _deployments(client: PrefectClient, wanted: Definitions) -> list[DeploymentResponse]:
     found = []
-    for definition in definitions.load():
+    for definition in wanted:
         flow = definition["entrypoint"].rpartition(".")[2].replace("_", "-")
         try:
             found.append(await client.read_deployment_by_name(f"{flow}/{definition['name']}"))
@@ -80,18 +85,23 @@ async def _deployments(client: PrefectClient) -> list[DeploymentResponse]:
     return found
 
 
-def _missing(found: Sequence[DeploymentResponse]) -> list[Finding]:
-    names = {definition["name"] for definition in definitions.load()}
-    findings = []
+def _missing(found: Sequence[DeploymentResponse], wanted: Definitions) -> Finding:
+    names = {definition["name"] for definition in wanted}
     if missing := names - {one.name for one in found}:
-        findings.append(warning("deployments", f"{', '.join(sorted(missing))} not there", _DEPLOY))
-    else:
-        findings.append(ok("deployments", ", ".join(sorted(names))))
-    for one in found:
-        if one.paused or (one.schedules and not any(schedule.active for schedule in one.schedules)):
-            advice = f"`prefect deployment resume '{one.name}'`, or on its page."
-            findings.append(warning("schedule", f"{one.name} is paused: nothing runs by itself", advice))
-    return findings
+        return warning("deployments", f"{', '.join(sorted(missing))} not there", _DEPLOY)
+    return ok("deployments", ", ".join(sorted(names)))
+
+
+def _paused(found: Sequence[DeploymentResponse]) -> list[Finding]:
+    return [
+        warning(
+            "schedule",
+            f"{one.name} is paused: nothing runs by itself",
+            f"`prefect deployment resume '{one.name}'`, or on its page.",
+        )
+        for one in found
+        if one.paused or (one.schedules and not any(schedule.active for schedule in one.schedules))
+    ]
 
 
 async def _workers(client: PrefectClient, pool: str) -> Finding:

@@ -17,6 +17,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import FlowRunContext
 from prefect.exceptions import MissingResult, ObjectNotFound
 from prefect.results import get_result_store
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.utilities.urls import url_for
 
@@ -64,10 +65,10 @@ async def submit(user: str | None, session_ids: list[str], dataset: str) -> Pers
     Raises:
         NeedsDeployment: the server does not know the deployment.
     """
-    parameters = {"user": user, "session_ids": session_ids, "dataset": dataset, "run_in_background": False}
+    parameters = _parameters(user, session_ids, dataset)
     async with get_client() as client:
         deployment = await _deployment(client)
-        request = hashlib.sha256(json.dumps([str(deployment.id), parameters]).encode()).hexdigest()
+        request = _request(deployment, parameters)
         minute = int(time.time() // _SAME_REQUEST)
         before = await _made_before(client, f"{request}-{minute - 1}")
         run = before or await _create(client, deployment.id, parameters, f"{request}-{minute}")
@@ -86,21 +87,19 @@ async def submit(user: str | None, session_ids: list[str], dataset: str) -> Pers
     )
 
 
-async def on_worker(user: str, session_ids: list[str], dataset: str, *, request: str) -> PersistReport:
-    """Have a worker of the pool persist, and wait for it.
-
-    Args:
-        request: names it within the caller's run, which finds it again when it is run again.
+async def on_worker(user: str, session_ids: list[str], dataset: str) -> PersistReport:
+    """Have a worker of the pool persist, and wait for it. This flow run finds it again when it is run again.
 
     Raises:
         NeedsDeployment: the server does not know the deployment.
         ReportElsewhere: it ended on a machine whose results are not read here.
         SessionMemoryError: nothing could be done at all. What failed of the sessions is in the report.
     """
-    parameters = {"user": user, "session_ids": session_ids, "dataset": dataset, "run_in_background": False}
+    parameters = _parameters(user, session_ids, dataset)
     async with get_client() as client:
         deployment = await _deployment(client)
-        run = await _create(client, deployment.id, parameters, request)
+        key = f"{flow_run.id}-{_request(deployment, parameters)}"
+        run = await _create(client, deployment.id, parameters, key)
         state = await _ended(client, run.id)
     report = await _report_of(run.id)
     if report is None:
@@ -109,6 +108,15 @@ async def on_worker(user: str, session_ids: list[str], dataset: str, *, request:
             await state.aresult()
         raise ReportElsewhere(run=run.id)
     return report
+
+
+def _parameters(user: str | None, session_ids: list[str], dataset: str) -> dict[str, Any]:
+    return {"user": user, "session_ids": session_ids, "dataset": dataset, "run_in_background": False}
+
+
+def _request(deployment: DeploymentResponse, parameters: dict[str, Any]) -> str:
+    """What the same request has in common."""
+    return hashlib.sha256(json.dumps([str(deployment.id), parameters]).encode()).hexdigest()
 
 
 async def _report_of(flow_run_id: UUID) -> PersistReport | None:

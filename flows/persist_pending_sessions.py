@@ -1,8 +1,6 @@
 """The flow that persists everything pending, of every user, before it expires."""
 
 import asyncio
-import hashlib
-import json
 import time
 from typing import Annotated
 from uuid import UUID
@@ -80,8 +78,8 @@ async def persist_pending_sessions(
         max_windows=max_windows,
     )
     backlog = await find_pending_sessions(users, datasets, limits)
-    work = _Work(backlog)
-    await work.do(at_a_time=datasets_at_a_time, on_workers=on_workers)
+    work = _Work(backlog, on_workers=on_workers)
+    await work.do(at_a_time=datasets_at_a_time)
     report = work.report(seconds=round(time.monotonic() - started, 3))
     await publish_pending_report(report)
     return final_state(report)  # type: ignore[return-value]
@@ -95,8 +93,7 @@ async def _persist_group(group: Group, *, on_workers: bool) -> PersistReport:
     session_ids = [session.session_id for session in group.sessions]
     try:
         if on_workers:
-            request = hashlib.sha256(json.dumps([user, session_ids, dataset]).encode()).hexdigest()
-            return await background.on_worker(user, session_ids, dataset, request=f"{flow_run.id}-{request}")
+            return await background.on_worker(user, session_ids, dataset)
         return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset)
     except SessionsNotPersisted as error:
         if not isinstance(error.report, PersistReport):
@@ -107,15 +104,16 @@ async def _persist_group(group: Group, *, on_workers: bool) -> PersistReport:
 class _Work:
     """The runs of `persist-sessions` that a backlog needs, and what they leave."""
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog, *, on_workers: bool) -> None:
         self._groups = backlog.groups
+        self._on_workers = on_workers
         self._runs: list[PersistReport] = []
         self._left = list(backlog.left)
         self._stopped: str | None = None
         sessions = sum(len(group.sessions) for group in backlog.groups)
         self._progress = Progress(sessions, f"Sessions done, of {sessions}")
 
-    async def do(self, *, at_a_time: int, on_workers: bool) -> None:
+    async def do(self, *, at_a_time: int) -> None:
         """Run all groups: several datasets at a time, one dataset's groups one after another."""
         await self._progress.advance()
         places = asyncio.Semaphore(at_a_time)
@@ -126,17 +124,17 @@ class _Work:
         async def do_dataset(groups: list[Group]) -> None:
             async with places:
                 for group in groups:
-                    await self._do_group(group, on_workers=on_workers)
+                    await self._do_group(group)
                     await self._progress.advance(len(group.sessions))
 
         await asyncio.gather(*map(do_dataset, by_dataset.values()))
 
-    async def _do_group(self, group: Group, *, on_workers: bool) -> None:
+    async def _do_group(self, group: Group) -> None:
         if self._stopped is not None:
             self._leave(group, Reason.STOPPED, error=self._stopped)
             return
         try:
-            report = await _persist_group(group, on_workers=on_workers)
+            report = await _persist_group(group, on_workers=self._on_workers)
         except SessionMemoryError as error:
             self._leave(group, Reason.ERROR, error_code=error.code, error=str(error))
             return

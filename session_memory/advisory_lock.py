@@ -21,7 +21,7 @@ _PING_SECONDS = 5.0
 _NAME_BYTES = 63
 
 #: The server ends the session of a machine that vanished after a minute, and not after two hours.
-_KEEPALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+_KEEPALIVE = ("SET tcp_keepalives_idle = 30", "SET tcp_keepalives_interval = 10", "SET tcp_keepalives_count = 3")
 _HOLDER = """
     SELECT activity.application_name, activity.pid FROM pg_locks
     JOIN pg_stat_activity AS activity ON activity.pid = pg_locks.pid
@@ -65,7 +65,7 @@ async def _connection(holder: str) -> AsyncIterator[AsyncConnection]:
         await connection.run_sync(lambda sync: sync.detach())
         called = f"{holder} ({os.getpid()} on {socket.gethostname()})".encode()[:_NAME_BYTES].decode(errors="ignore")
         await connection.execute(text("SELECT set_config('application_name', :called, false)"), {"called": called})
-        for statement in _KEEPALIVE.split(";"):
+        for statement in _KEEPALIVE:
             await connection.execute(text(statement))
         yield connection
     finally:

@@ -49,33 +49,25 @@ async def examine(
         ask_models: ask the LLM and the embedding model for one word each, which may cost something.
     """
     several = len(hosts) > 1
-    findings = [*_versions(), *_folders()]
-    async for finding in _all(
-        _database(several),
-        _cache(several, longest_wait),
+    findings = [
+        *_versions(),
+        *_folders(),
+        *[finding async for finding in _database(several)],
+        *[finding async for finding in _cache(several, longest_wait)],
         _improve(),
-        _models(ask=ask_models),
-    ):
-        findings.append(finding)
+        _access_control(),
+        *[finding async for finding in _models(ask=ask_models)],
+    ]
     try:
         target = await authorise(user, dataset, get_settings())
     except DatasetNotFound as error:
         return [*findings, warning("dataset", f"there is no {dataset} yet", str(error))]
     except SessionMemoryError as error:
         return [*findings, problem("permission", error.code.replace("_", " "), str(error))]
-    findings.append(ok("permission", f"{target.user_email} may write to {target.dataset_name}"))
-    async for finding in _all(_graph(target, several), _vectors(target, several)):
-        findings.append(finding)
+    findings.append(ok("permission", f"{target.writer_email} may write to {target.dataset_name}"))
+    findings.append(await _graph(target, several))
+    findings += [finding async for finding in _vectors(target, several)]
     return findings
-
-
-Check = AsyncIterator[Finding]
-
-
-async def _all(*checks: Check) -> Check:
-    for check in checks:
-        async for finding in check:
-            yield finding
 
 
 async def _answers(name: str, detail: str, ask: Callable[[], Awaitable[Any]], advice: str) -> Finding:
@@ -135,7 +127,7 @@ def _is_writable(folder: Path) -> bool:
     return os.access(existing, os.W_OK)
 
 
-async def _database(several: bool) -> Check:
+async def _database(several: bool) -> AsyncIterator[Finding]:
     engine = get_relational_engine().engine
     kind = "sqlite" if engine.dialect.name == "sqlite" else "postgres"
     where = engine.url.render_as_string(hide_password=True)
@@ -160,7 +152,7 @@ async def _database(several: bool) -> Check:
     yield await _answers("lock", "a file's" if kind in _FILES else "a Postgres session's", lock, advice)
 
 
-async def _cache(several: bool, longest_wait: timedelta | None) -> Check:
+async def _cache(several: bool, longest_wait: timedelta | None) -> AsyncIterator[Finding]:
     config = get_cache_config()
     if not config.caching:
         yield problem("session cache", "CACHING is off: agents keep no sessions", "Set CACHING=true, here and there.")
@@ -199,19 +191,28 @@ async def _cache(several: bool, longest_wait: timedelta | None) -> Check:
         yield ok("expiry", f"{told}, and it is {between}")
 
 
-async def _improve() -> Check:
+def _improve() -> Finding:
     if get_improve_config().auto_enabled:
-        yield warning(
+        return warning(
             "cognee's own path",
             "IMPROVE_AUTO_ENABLED is on: remember() persists sessions too",
             "What it stored is recognised and not stored again; but it loses and doubles turns of its own. "
             "Set IMPROVE_AUTO_ENABLED=false where the agents run.",
         )
-    else:
-        yield ok("cognee's own path", "IMPROVE_AUTO_ENABLED is off")
+    return ok("cognee's own path", "IMPROVE_AUTO_ENABLED is off")
 
 
-async def _models(*, ask: bool) -> Check:
+def _access_control() -> Finding:
+    if backend_access_control_enabled():
+        return ok("access control", "on: each dataset has stores of its own")
+    return problem(
+        "access control",
+        "off: all datasets share one graph, and whoever asks it reads everybody's conversations",
+        "Set ENABLE_BACKEND_ACCESS_CONTROL=true, here and where the agents run.",
+    )
+
+
+async def _models(*, ask: bool) -> AsyncIterator[Finding]:
     llm = get_llm_config().llm_model
     embeddings = get_embedding_engine()
     if not ask:
@@ -233,26 +234,25 @@ async def _models(*, ask: bool) -> Check:
     yield await _answers("embeddings", embeddings.model, one_vector, advice)
 
 
-async def _graph(target: Target, several: bool) -> Check:
+async def _graph(target: Target, several: bool) -> Finding:
     async def ask() -> None:
         async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
             await (await get_graph_engine()).is_empty()
 
     provider = get_graph_config().graph_database_provider
     if provider not in _FILES:
-        yield await _answers("graph", provider, ask, "Set GRAPH_DATABASE_PROVIDER, GRAPH_DATABASE_URL and its account.")
-    elif several:
-        yield problem(
+        return await _answers("graph", provider, ask, "Set GRAPH_DATABASE_PROVIDER, GRAPH_DATABASE_URL and its account.")
+    if several:
+        return problem(
             "graph",
             f"{provider} is a file, and there are several machines",
             _ONE_MACHINE.format(setting="GRAPH_DATABASE_PROVIDER"),
         )
-    else:
-        # Opened, it would be held, which is a writer's to do.
-        yield ok("graph", f"{provider}, a file of one machine")
+    # Opened, it would be held, which is a writer's to do.
+    return ok("graph", f"{provider}, a file of one machine")
 
 
-async def _vectors(target: Target, several: bool) -> Check:
+async def _vectors(target: Target, several: bool) -> AsyncIterator[Finding]:
     async def ask() -> None:
         async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
             await (await get_vector_engine_async()).has_collection("DocumentChunk_text")

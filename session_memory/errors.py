@@ -73,6 +73,13 @@ class NoWritePermission(SessionMemoryError):
     code = "no_write_permission"
 
 
+class OtherTenant(SessionMemoryError):
+    """Dataset {dataset} belongs to a tenant that user {user} is no member of, so nothing they said goes there. Nothing
+    was read and nothing was written. Name one of their own datasets, or add them to the tenant."""
+
+    code = "other_tenant"
+
+
 class NeedsDeployment(SessionMemoryError):
     """run_in_background=True hands the run to the deployment {deployment}, and Prefect's server at {url} has none.
     Run `prefect deploy --all` and `prefect worker start --pool session-memory` against that server, or

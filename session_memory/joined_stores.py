@@ -66,9 +66,9 @@ def install() -> None:
         _with_text_ids(LadybugAdapter.add_edges), _edge_key, lambda key: EdgeIdentity(*key), _attach_to_edges
     )
     LadybugAdapter.attach_node_source_refs = _joined_sources(LadybugAdapter.attach_node_source_refs, _attach_to_nodes)
+    LadybugAdapter.attach_edge_source_refs = _joined_sources(LadybugAdapter.attach_edge_source_refs, _attach_to_edges)
     LadybugAdapter.has_edges = _joined_lookups(LadybugAdapter.has_edges)
     LadybugAdapter.checkpoint = _unless_deferred(LadybugAdapter.checkpoint)
-    LadybugAdapter.attach_edge_source_refs = _joined_sources(LadybugAdapter.attach_edge_source_refs, _attach_to_edges)
     LanceDBAdapter.create_data_points = _joined_points(LanceDBAdapter.create_data_points)
     LanceDBAdapter.embed_data = _in_batches(LanceDBAdapter.embed_data)
 
@@ -122,8 +122,7 @@ def _joined_sources(attach_to_all: Method, attach: Attach) -> Method:
     async def joined(self: Any, rows: Any, source_ref_keys: Any, pipeline_run_id: str | None = None) -> None:
         if rows and source_ref_keys:
             name = attach_to_all.__name__
-            writes = _of(self, name, lambda: Joined(lambda calls: write(self, calls), limit=_DOCUMENTS))
-            await writes([_Sources(list(rows), list(source_ref_keys), pipeline_run_id)])
+            await _of(self, name, write)([_Sources(list(rows), list(source_ref_keys), pipeline_run_id)])
 
     return joined
 
@@ -163,8 +162,7 @@ def _joined_rows(
         if not rows or not isinstance(source_ref_key, dict):
             await add(self, rows, source_ref_key, pipeline_run_id)
             return
-        writes = _of(self, add.__name__, lambda: Joined(lambda calls: write(self, calls), limit=_DOCUMENTS))
-        await writes([_Rows(rows, source_ref_key, pipeline_run_id)])
+        await _of(self, add.__name__, write)([_Rows(rows, source_ref_key, pipeline_run_id)])
 
     return joined
 
@@ -198,7 +196,7 @@ def _joined_lookups(has_edges: Method) -> Method:
     @wraps(has_edges)
     async def joined(self: Any, edges: list[Any]) -> list[Any]:
         lookup = _Lookup(edges)
-        await _of(self, "has_edges", lambda: Joined(lambda calls: look(self, calls), limit=_DOCUMENTS))([lookup])
+        await _of(self, has_edges.__name__, look)([lookup])
         return lookup.found
 
     return joined
@@ -207,11 +205,11 @@ def _joined_lookups(has_edges: Method) -> Method:
 def _joined_points(upsert: Method) -> Method:
     @wraps(upsert)
     async def create_data_points(self: Any, collection_name: str, data_points: list[Any]) -> None:
-        # The upsert itself unites rows of one id within a call as it does across calls.
-        writes = _of(
-            self, collection_name, lambda: Joined(lambda points: upsert(self, collection_name, points), limit=_ROWS)
-        )
-        await writes(data_points)
+        async def write(vectors: Any, points: list[Any]) -> None:
+            # The upsert itself unites rows of one id within a call as it does across calls.
+            await upsert(vectors, collection_name, points)
+
+        await _of(self, collection_name, write, limit=_ROWS)(data_points)
 
     return create_data_points
 
@@ -228,8 +226,9 @@ def _in_batches(embed: Method) -> Method:
     return embed_data
 
 
-def _of(adapter: Any, name: str, make: Callable[[], Joined[Any]]) -> Joined[Any]:
+def _of(adapter: Any, name: str, write: Method, *, limit: int = _DOCUMENTS) -> Joined[Any]:
+    """What joins the calls of a name to an adapter; `write` takes the adapter and what was joined."""
     joined: dict[str, Joined[Any]] = vars(adapter).setdefault(_JOINED, {})
     if name not in joined:
-        joined[name] = make()
+        joined[name] = Joined(lambda calls: write(adapter, calls), limit=limit)
     return joined[name]

@@ -14,9 +14,12 @@ class Frozen(BaseModel):
 class Target(Frozen):
     """Whose sessions go where."""
 
-    #: The sessions' owner, who also writes; cognee keys sessions by this id.
+    #: The sessions' owner; cognee keys sessions by this id.
     user_id: UUID
     user_email: str
+    #: Under whose permission it is written: the owner's, or a service account's.
+    writer_id: UUID
+    writer_email: str
     dataset_id: UUID
     dataset_name: str
     #: Where the dataset's stores live, which may be somebody else's account.

@@ -3,11 +3,11 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_FILE = ".env"
 _PROJECT = Path(__file__).parents[1]
@@ -30,6 +30,10 @@ class Settings(BaseSettings):
 
     #: Where pending sessions go that cognee recorded no dataset for, and the ledger neither.
     default_dataset: str = Field(default="main_dataset", min_length=1)
+
+    #: Accounts under whose permission sessions are written whose owner has none: e-mails or UUIDs, commas between,
+    #: one of each tenant.
+    service_accounts: Annotated[tuple[str, ...], NoDecode] = ()
 
     #: Hours before unpersisted turns expire from which on a run over what is pending raises an alert.
     alert_hours: float = Field(default=24.0, ge=0)
@@ -80,6 +84,11 @@ class Settings(BaseSettings):
 
     #: Days after which the ledger forgets the text of a window that is in the graph.
     text_retention_days: float = Field(default=7.0, ge=0)
+
+    @field_validator("service_accounts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
     @property
     def commit_timeout_seconds(self) -> float:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests import double as double_module
+from tests.backends import stores
 
 # Before anything reads its settings: nothing of the machine's own, nothing that outlives the session.
 _home = tempfile.TemporaryDirectory(prefix="session-memory-tests-")
@@ -45,8 +46,6 @@ def _load_cognee() -> None:
 
 def _use_stores(config: pytest.Config, name: str) -> None:
     """Stores of a team in place of the embedded ones (`tests/backends/`)."""
-    from tests.backends import stores
-
     (HOME / "stores").mkdir()
     stack = ExitStack()
     config.add_cleanup(stack.close)
@@ -56,7 +55,7 @@ def _use_stores(config: pytest.Config, name: str) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # The process that only hands tests out (pytest-xdist) imports none of them.
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        if name := os.environ.get("TEST_STORES"):
+        if name := os.environ.get(stores.VARIABLE):
             _use_stores(config, name)
         _use_packaged_embeddings()
         _load_cognee()

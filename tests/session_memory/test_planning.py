@@ -12,7 +12,16 @@ from session_memory.ledger_schema import State
 from session_memory.models import Target
 from session_memory.settings import Settings
 
-TARGET = Target(user_id=uuid4(), user_email="a@b.c", dataset_id=uuid4(), dataset_name="d", dataset_owner_id=uuid4())
+OWNER = uuid4()
+TARGET = Target(
+    user_id=OWNER,
+    user_email="a@b.c",
+    writer_id=OWNER,
+    writer_email="a@b.c",
+    dataset_id=uuid4(),
+    dataset_name="d",
+    dataset_owner_id=OWNER,
+)
 SETTINGS = Settings(turns_per_window=3, characters_per_window=400)
 
 
