@@ -15,10 +15,10 @@ from prefect.server.schemas.schedules import CronSchedule as ServerCronSchedule
 from prefect.settings import get_current_settings
 
 from deployments import automations, definitions
-from flows import hosts
 from session_memory.diagnosis import Diagnosis, Finding, ok, problem, warning
 from session_memory.errors import AlertBlockNotFound
 from session_memory.settings import get_settings
+from tasks import events
 
 Definitions = list[dict[str, Any]]
 
@@ -60,7 +60,7 @@ async def _examine_prefect() -> tuple[list[Finding], set[str], timedelta | None]
         for pool in sorted({one.work_pool_name for one in found if one.work_pool_name}):
             findings.append(await _workers(client, pool))
         findings.append(await _automations(client))
-        machines = await hosts.lately(client)
+        machines = await events.hosts_lately(client)
     if len(machines) > 1:
         findings.append(_shared_results(len(machines)))
     waits = [wait for one in found if (wait := await _longest_wait(one)) is not None]

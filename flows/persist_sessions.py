@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field, StringConstraints
 
-from flows import background, hosts
+from flows import background
 from flows.final_state import final_state
 from flows.progress import Progress
 from session_memory import llm_usage, runtime
@@ -71,7 +71,6 @@ async def persist_sessions(
 
 async def _persist(user: str | None, session_ids: list[str], dataset: str) -> PersistReport:
     started = time.monotonic()
-    await hosts.note()
     engine = await runtime.start()
     # Only now: these load cognee, which reads its environment when it is imported.
     from session_memory.access import authorise

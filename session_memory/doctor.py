@@ -10,7 +10,7 @@ from typing import Any
 import cognee
 import humanize
 from cognee.base_config import get_base_config
-from cognee.context_global_variables import set_database_global_context_variables
+from cognee.context_global_variables import backend_access_control_enabled, set_database_global_context_variables
 from cognee.infrastructure.databases.cache.config import get_cache_config
 from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.graph.config import get_graph_config
@@ -51,7 +51,7 @@ async def examine(
     several = len(hosts) > 1
     findings = [
         *_versions(),
-        *_folders(),
+        *_folders(several),
         *[finding async for finding in _database(several)],
         *[finding async for finding in _cache(several, longest_wait)],
         _improve(),
@@ -96,7 +96,7 @@ def _versions() -> list[Finding]:
     return findings
 
 
-def _folders() -> list[Finding]:
+def _folders(several: bool) -> list[Finding]:
     findings = []
     config = get_base_config()
     for setting, folder in (
@@ -110,6 +110,14 @@ def _folders() -> list[Finding]:
             findings.append(problem("folder", f"{folder} cannot be written", f"Set {setting}, or its permissions."))
         else:
             findings.append(ok("folder", f"{setting} {folder}"))
+    if several and "://" not in config.data_root_directory:
+        findings.append(
+            warning(
+                "documents",
+                f"in a folder, {config.data_root_directory}, and there are several machines",
+                "It has to be the same folder on all of them: a network drive, or STORAGE_BACKEND=s3.",
+            )
+        )
     elsewhere = Path(cognee.__file__).parent / ".cognee_system" / "databases" / "cache.db"
     if elsewhere.exists() and not elsewhere.is_relative_to(config.system_root_directory):
         findings.append(
@@ -241,7 +249,8 @@ async def _graph(target: Target, several: bool) -> Finding:
 
     provider = get_graph_config().graph_database_provider
     if provider not in _FILES:
-        return await _answers("graph", provider, ask, "Set GRAPH_DATABASE_PROVIDER, GRAPH_DATABASE_URL and its account.")
+        advice = "Set GRAPH_DATABASE_PROVIDER, GRAPH_DATABASE_URL and its account."
+        return await _answers("graph", provider, ask, advice)
     if several:
         return problem(
             "graph",

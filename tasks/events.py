@@ -1,9 +1,13 @@
 """The events that tell what happened, with ids and counts. Their names and payloads are what automations rely on."""
 
+import socket
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prefect.client.orchestration import PrefectClient
 from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 
 from session_memory.backlog import LeftSession
 from session_memory.models import Outcome
@@ -16,6 +20,10 @@ RUN_FINISHED = "session-memory.run.finished"
 
 #: Sessions that a payload names at most; the counts are of all.
 _NAMED = 20
+
+#: Events that are looked at for machines, and so many a request, which is as many as Prefect gives.
+_LATELY = 200
+_PAGE = 50
 
 
 def of_sessions(report: PersistReport) -> None:
@@ -46,13 +54,27 @@ def of_sessions(report: PersistReport) -> None:
 
 
 def run_finished(flow_run_id: str | None, counts: dict[str, Any]) -> None:
-    """A run has published its report."""
+    """A run has published its report, on this machine."""
     emit_event(
         RUN_FINISHED,
         resource={"prefect.resource.id": f"session-memory.run.{flow_run_id}"},
         related=_run(flow_run_id),
-        payload=counts,
+        payload={**counts, "host": socket.gethostname()},
     )
+
+
+async def hosts_lately(client: PrefectClient) -> set[str]:
+    """The machines of the last runs that published a report: some two hundred runs, at most of a week."""
+    filter_ = EventFilter(
+        occurred=EventOccurredFilter.model_validate({"since": datetime.now(UTC) - timedelta(days=7)}),
+        event=EventNameFilter(name=[RUN_FINISHED]),
+    )
+    page = await client.read_events(filter_, limit=_PAGE)
+    found = list(page.events)
+    while page.next_page and len(found) < _LATELY:
+        page = await client.read_events_page(str(page.next_page))
+        found += page.events
+    return {str(event.payload["host"]) for event in found if "host" in event.payload}
 
 
 def turns_expiring(flow_run_id: str | None, sessions: Sequence[LeftSession]) -> None:

@@ -1,5 +1,9 @@
 """Runs the flow as a test needs it."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 from session_memory.errors import SessionsNotPersisted
 from session_memory.models import Outcome
 from session_memory.report import PersistReport
@@ -30,3 +34,13 @@ async def submit(world, session_id: str) -> PersistReport:
 def outcomes(report: PersistReport) -> dict[str, Outcome]:
     """Session id to outcome."""
     return {session.session_id: session.outcome for session in report.sessions}
+
+
+async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            met = condition()
+            if await met if asyncio.iscoroutine(met) else met:
+                return
+            await asyncio.sleep(0.1)

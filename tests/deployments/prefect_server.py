@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,6 @@ class PrefectServer:
             while not (found := await self.events(name, related={"id": [f"prefect.flow-run.{run_id}"]})):
                 await asyncio.sleep(0.5)
         return found
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """Wait for something to become true."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.5)
 
 
 def end(pid: int, *, hard: bool = False) -> None:

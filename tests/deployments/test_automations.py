@@ -12,7 +12,8 @@ from prefect.client.orchestration import get_client
 from deployments import automations
 from session_memory.errors import AlertBlockNotFound
 from session_memory.settings import get_settings
-from tests.deployments.prefect_server import PrefectServer, until
+from tests.deployments.prefect_server import PrefectServer
+from tests.running import until
 from tests.world import World, expire_in, new_session, new_user
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm")]

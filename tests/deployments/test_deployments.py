@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.deployments.llm_server import LLMServer
-from tests.deployments.prefect_server import ROOT, PrefectServer, until
+from tests.deployments.prefect_server import ROOT, PrefectServer
+from tests.running import until
 from tests.world import World, new_session, new_user
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("worker", "llm")]

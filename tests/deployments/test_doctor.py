@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.prefect_server import BIN, ROOT, PrefectServer, until
+from tests.deployments.prefect_server import BIN, ROOT, PrefectServer
+from tests.running import until
 from tests.world import World
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("worker", "llm")]

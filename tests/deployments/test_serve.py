@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from tests.deployments.llm_server import LLMServer
-from tests.deployments.prefect_server import PrefectServer, until
+from tests.deployments.prefect_server import PrefectServer
+from tests.running import until
 from tests.world import World, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm")]

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from tests.deployments.llm_server import LLMServer
-from tests.deployments.prefect_server import PrefectServer, end, until
+from tests.deployments.prefect_server import PrefectServer, end
+from tests.running import until
 from tests.world import World, new_session, new_user
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm"), pytest.mark.timeout(900)]

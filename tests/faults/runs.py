@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from asyncio.subprocess import STDOUT, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,6 @@ async def state_of(client: PrefectClient, run: FlowRun) -> State[Any]:
     state = (await client.read_flow_run(run.id)).state
     assert state is not None
     return state
-
-
-async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait for something to become true."""
-    async with asyncio.timeout(seconds):
-        while True:
-            met = condition()
-            if await met if asyncio.iscoroutine(met) else met:
-                return
-            await asyncio.sleep(0.1)
 
 
 async def task_states(client: PrefectClient, run: FlowRun, prefix: str) -> list[str]:

@@ -6,8 +6,7 @@ import pytest
 
 from session_memory.models import Outcome
 from session_memory.settings import get_settings
-from tests.faults import runs
-from tests.running import outcomes, persist
+from tests.running import outcomes, persist, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -40,7 +39,7 @@ async def test_a_cancelled_flow_cancels_its_commit_frees_the_dataset_and_the_nex
         await world.say(session)
     llm.gate = asyncio.Event()
     run = asyncio.create_task(persist_sessions(session_ids=sessions, dataset=str(world.dataset.id)))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -64,7 +63,7 @@ async def test_a_run_that_is_cancelled_does_not_harm_one_on_another_dataset(worl
     llm.gate = asyncio.Event()
     cancelled = asyncio.create_task(persist_sessions(session_ids=[mine], dataset=str(world.dataset.id)))
     finishing = asyncio.create_task(persist(other, theirs))
-    await runs.until(lambda: len(llm.calls) >= 4)
+    await until(lambda: len(llm.calls) >= 4)
     cancelled.cancel()
     llm.gate.set()
     assert outcomes(await finishing) == {theirs: Outcome.PERSISTED}

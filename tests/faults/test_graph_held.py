@@ -7,8 +7,8 @@ import pytest
 
 from session_memory.models import Outcome
 from session_memory.settings import get_settings
-from tests.faults import processes, runs
-from tests.running import outcomes, persist
+from tests.faults import processes
+from tests.running import outcomes, persist, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -20,7 +20,7 @@ async def application(world, tmp_path):
     held, release = tmp_path / "held", tmp_path / "release"
     holding = asyncio.create_task(processes.beside("hold_graph", str(world.dataset.id), str(held), str(release)))
     try:
-        await runs.until(lambda: held.exists() and held.read_text())
+        await until(lambda: held.exists() and held.read_text())
         yield held.read_text(), release.touch
     finally:
         release.touch()

@@ -7,8 +7,7 @@ import pytest
 
 from session_memory.models import Outcome
 from session_memory.settings import get_settings
-from tests.faults import runs
-from tests.running import outcomes, persist
+from tests.running import outcomes, persist, until
 from tests.world import World, new_session, new_user
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -81,7 +80,7 @@ async def test_a_dataset_deleted_in_mid_run_stops_it_which_says_so(
         monkeypatch.setattr("flows.persist_sessions.get_settings", lambda: settings)
         llm.gate = asyncio.Event()
         run = asyncio.create_task(persist(world, *sessions))
-        await runs.until(lambda: llm.calls)
+        await until(lambda: llm.calls)
         # It waits for the first group: cognee lets nobody delete what is being written.
         deleting = asyncio.create_task(deleted())
         await asyncio.sleep(0.5)
@@ -114,7 +113,7 @@ async def test_a_permission_revoked_in_mid_run_stops_it_before_the_next_write(wo
     monkeypatch.setattr("flows.persist_sessions.get_settings", lambda: settings)
     llm.gate = asyncio.Event()
     run = asyncio.create_task(persist(guest, *sessions))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     await revoke(guest)
     llm.gate.set()
     report = await run

@@ -7,7 +7,7 @@ import pytest
 
 from session_memory.models import Outcome
 from tests.faults import processes, runs
-from tests.running import outcomes, persist
+from tests.running import outcomes, persist, until
 from tests.world import new_session
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.long]
@@ -40,13 +40,13 @@ async def test_a_restart_of_prefects_server_in_mid_run_doubles_nothing(world, ll
     flow = ["-m", "tests.faults.persist_with_double", str(world.dataset.id), *sessions]
     slow = {processes.LOG: str(calls), processes.LATENCY: "5"}
     async with runs.executing(*server, log=tmp_path / "server-1", **home) as first:
-        await runs.until(is_up, 90)
+        await until(is_up, 90)
         async with runs.executing(*flow, log=tmp_path / "flow", **home, **slow) as run:
-            await runs.until(calls.exists, 90)
+            await until(calls.exists, 90)
             first.kill()
             await first.wait()
             async with runs.executing(*server, log=tmp_path / "server-2", **home):
-                await runs.until(is_up, 90)
+                await until(is_up, 90)
                 await run.wait()
     # However the run itself came out of it.
     report = await persist(world, *sessions)

@@ -10,7 +10,7 @@ from session_memory import errors
 from session_memory.models import Outcome
 from session_memory.settings import get_settings
 from tests.faults import processes, runs
-from tests.running import outcomes, persist
+from tests.running import outcomes, persist, until
 from tests.world import World, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -132,7 +132,7 @@ async def test_a_nightly_run_that_meets_a_manual_one_stores_every_turn_once(worl
         await world.say(session)
     llm.gate = asyncio.Event()
     manual = asyncio.create_task(persist(world, *sessions[:2]))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     log = tmp_path / "calls"
     nightly = asyncio.create_task(processes.run(world, *sessions, **{processes.LOG: str(log)}))
     await asyncio.sleep(2)

@@ -8,8 +8,8 @@ import pytest
 
 from session_memory import fault_points
 from session_memory.models import Outcome
-from tests.faults import processes, runs
-from tests.running import outcomes, persist
+from tests.faults import processes
+from tests.running import outcomes, persist, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -27,7 +27,7 @@ async def test_no_node_of_a_replay_is_lost_to_cognees_own_recovery(world, llm, c
     assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
     llm.gate = asyncio.Event()
     replay = asyncio.create_task(persist(world, *sessions))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     if point == "in another process":
         recovering = await processes.beside("recover_stale_runs")
         assert recovering.returncode == 0, recovering.output[-2000:]

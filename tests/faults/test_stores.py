@@ -10,8 +10,8 @@ import pytest
 
 from session_memory import errors
 from session_memory.models import Outcome
-from tests.faults import processes, runs
-from tests.running import outcomes, persist
+from tests.faults import processes
+from tests.running import outcomes, persist, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -36,10 +36,10 @@ async def test_a_database_locked_for_twenty_seconds_in_mid_run_is_waited_for(wor
     sessions = await said(world)
     llm.gate = asyncio.Event()
     run = asyncio.create_task(persist(world, *sessions))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     locked = tmp_path / "locked"
     lock = asyncio.create_task(processes.beside("lock_database", database(), "20", str(locked)))
-    await runs.until(locked.exists)
+    await until(locked.exists)
     started = time.monotonic()
     llm.gate.set()
     assert set(outcomes(await run).values()) == {Outcome.PERSISTED}
@@ -62,13 +62,13 @@ async def test_a_database_that_stays_locked_is_a_clean_failure_and_the_next_run_
     sessions = await said(world)
     llm.gate = asyncio.Event()
     run = asyncio.create_task(persist(world, *sessions))
-    await runs.until(lambda: llm.calls)
+    await until(lambda: llm.calls)
     locked = tmp_path / "locked"
     engine = get_relational_engine().engine.sync_engine
     event.listen(engine, "connect", impatient)
     try:
         lock = asyncio.create_task(processes.beside("lock_database", database(), "12", str(locked)))
-        await runs.until(locked.exists)
+        await until(locked.exists)
         llm.gate.set()
         with pytest.raises(errors.StoreUnavailable) as failed:
             await run

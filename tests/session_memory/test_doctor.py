@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from session_memory import doctor
 from session_memory.diagnosis import Diagnosis, Level
+from session_memory.settings import get_settings
 from tests.world import World, new_session, new_user
 
 pytestmark = pytest.mark.usefixtures("llm")
@@ -50,9 +51,16 @@ async def test_a_machine_in_order_has_no_problem(world):
 
 
 async def test_several_machines_on_the_files_of_one_are_refused(world):
-    found = problems(await examined(world, hosts=("here", "there")))
+    diagnosis = await examined(world, hosts=("here", "there"))
+    found = problems(diagnosis)
     assert found.keys() == {"ledger", "session cache", "graph", "vectors"}
     assert "DB_PROVIDER=postgres" in found["ledger"]
+    assert "documents" in {one.name for one in diagnosis.findings if one.level is Level.WARNING}
+
+
+async def test_one_graph_for_everybody_is_a_problem(world, monkeypatch):
+    monkeypatch.setenv("ENABLE_BACKEND_ACCESS_CONTROL", "false")
+    assert "Set ENABLE_BACKEND_ACCESS_CONTROL=true" in problems(await examined(world))["access control"]
 
 
 async def test_a_session_that_expires_before_the_next_run_is_a_problem(world, monkeypatch):
@@ -86,9 +94,12 @@ async def test_what_does_not_answer_is_named_without_its_password(world, monkeyp
     assert "secret" not in diagnosis.model_dump_json()
 
 
-async def test_a_user_who_may_not_write_is_told_so(world):
+async def test_a_user_who_may_not_write_is_told_so_unless_a_service_account_may(world, monkeypatch):
     other = await new_user()
     found = problems(await examined(world, user=str(other.id)))
     assert other.email in found["permission"]
+    settings = get_settings().model_copy(update={"service_accounts": ("default_user@example.com",)})
+    monkeypatch.setattr(doctor, "get_settings", lambda: settings)
+    assert problems(await examined(world, user=str(other.id))) == {}
     diagnosis = await examined(world, dataset="no such dataset")
     assert diagnosis.findings[-1].level is Level.WARNING

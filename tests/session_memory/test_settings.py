@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 def test_every_key_stands_in_the_example_with_its_default():
     lines = (ROOT / ".env.example").read_text().splitlines()
     found = dict(match.groups() for line in lines if (match := re.match(r"#\s?SESSION_MEMORY_(\w+)=(\S*)", line)))
-    defaults = {name.upper(): "" if field.default == () else str(field.default) for name, field in Settings.model_fields.items()}
+    defaults = {
+        name.upper(): "" if field.default == () else str(field.default) for name, field in Settings.model_fields.items()
+    }
     assert {name: value.lower() for name, value in found.items()} == {
         name: value.lower() for name, value in defaults.items()
     }

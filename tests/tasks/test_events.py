@@ -1,20 +1,24 @@
-"""Each run says which machine ran it."""
+"""What the events of runs tell."""
 
 import socket
 
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows import hosts
-from tests.running import persist
+from tasks import events
+from tests.running import persist, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-async def test_a_run_notes_its_machine(world, llm):
+async def test_a_run_tells_its_machine(world, llm):
     session = new_session()
     await world.say(session)
     await persist(world, session)
     async with get_client() as client:
-        assert await hosts.lately(client) == {socket.gethostname()}
+
+        async def told() -> bool:
+            return await events.hosts_lately(client) == {socket.gethostname()}
+
+        await until(told)
