@@ -46,6 +46,11 @@ from session_memory.models import Target
 
 _COGNIFY = "cognify_pipeline"
 
+#: `add` keeps a connection to Postgres for each document it works on while it asks the pool for another. Had the
+#: documents of all datasets the 40 connections of the pool, none would go on. One `add` at a time, of so many:
+_ADDED_AT_ONCE = 10
+_adding = asyncio.Lock()
+
 #: How long a document that could be stored waits for others that answer at about the same time.
 _QUIET_SECONDS = 0.25
 
@@ -173,7 +178,8 @@ async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> Non
         if window.text is not None
     ]
     if items:
-        await cognee.add(items, dataset_id=target.dataset_id, user=user, data_per_batch=len(items))
+        async with _adding:
+            await cognee.add(items, dataset_id=target.dataset_id, user=user, data_per_batch=_ADDED_AT_ONCE)
 
 
 async def _cognify(

@@ -13,12 +13,13 @@ from tests.backends import stores
 
 _JOB = ("tests/flows/test_persist_sessions.py", "tests/flows/test_exactly_once.py")
 _FAULTS = ("tests/faults/test_kill.py", "tests/faults/test_races.py")
+_POSTGRES = (*_JOB, *_FAULTS, "tests/backends/check_connections.py")
 #: What differs from the embedded stores: the cache alone, or everything that is written.
 _SUITES = {
     "redis": _JOB,
     "fs": _JOB,
-    "postgres": (*_JOB, *_FAULTS),
-    "postgres-graph": (*_JOB, *_FAULTS),
+    "postgres": _POSTGRES,
+    "postgres-graph": _POSTGRES,
 }
 
 
