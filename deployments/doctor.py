@@ -128,7 +128,7 @@ def _shared_results(machines: int) -> Finding:
     return warning(
         "results",
         f"in a folder of each of {machines} machines: a run taken up by another machine does its finished tasks again",
-        "Set PREFECT_DEFAULT_RESULT_STORAGE_BLOCK to a block that all of them reach.",
+        "Set PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK to a block that all of them reach, or have them mount the folder.",
     )
 
 

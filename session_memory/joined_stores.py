@@ -6,10 +6,12 @@ become one each. A document whose part cannot be written fails alone, as before.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from cognee.infrastructure.databases.graph.ladybug.adapter import LadybugAdapter
@@ -69,8 +71,15 @@ def install() -> None:
     LadybugAdapter.attach_edge_source_refs = _joined_sources(LadybugAdapter.attach_edge_source_refs, _attach_to_edges)
     LadybugAdapter.has_edges = _joined_lookups(LadybugAdapter.has_edges)
     LadybugAdapter.checkpoint = _unless_deferred(LadybugAdapter.checkpoint)
-    LanceDBAdapter.create_data_points = _joined_points(LanceDBAdapter.create_data_points)
-    LanceDBAdapter.embed_data = _in_batches(LanceDBAdapter.embed_data)
+    for vectors in (LanceDBAdapter, *_pgvector()):
+        vectors.create_data_points = _joined_points(vectors.create_data_points)
+        vectors.embed_data = _in_batches(vectors.embed_data)
+
+
+def _pgvector() -> Iterator[Any]:
+    """pgvector's adapter, where the extra `postgres` is installed."""
+    if find_spec("pgvector"):
+        yield import_module("cognee.infrastructure.databases.vector.pgvector.PGVectorAdapter").PGVectorAdapter
 
 
 def _node_key(node: Any) -> str:
@@ -217,11 +226,14 @@ def _joined_points(upsert: Method) -> Method:
 def _in_batches(embed: Method) -> Method:
     @wraps(embed)
     async def embed_data(self: Any, data: list[str]) -> list[list[float]]:
-        # What is joined is more than the model takes at once.
+        # What is joined says much twice, and is more than the model takes at once. Texts of a length go together: the
+        # shorter ones of a batch are filled up to the longest.
+        texts = sorted(set(data), key=len)
         size = self.embedding_engine.get_batch_size()
-        batches = [data[start : start + size] for start in range(0, len(data), size)]
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         vectors = await asyncio.gather(*(embed(self, batch) for batch in batches))
-        return [vector for batch in vectors for vector in batch]
+        vector_of = dict(zip(texts, (vector for batch in vectors for vector in batch), strict=True))
+        return [vector_of[text] for text in data]
 
     return embed_data
 

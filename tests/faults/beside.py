@@ -1,4 +1,4 @@
-"""What another process does beside a run: holds its graph open, recovers stale runs, locks a database."""
+"""What another process does beside a run: holds its dataset, or its graph open, recovers stale runs, locks a database."""
 
 import asyncio
 import os
@@ -33,6 +33,20 @@ async def _hold_graph(dataset_id: UUID, held: Path, release: Path) -> None:
     held.write_text(str(os.getpid()))
     while not release.exists():
         await asyncio.sleep(0.1)
+
+
+def hold_dataset() -> None:
+    """Hold a dataset's lock until it is killed. Arguments: the dataset, a file to write the process id to."""
+    asyncio.run(_hold_dataset(sys.argv[1], Path(sys.argv[2])))
+
+
+async def _hold_dataset(dataset_id: str, held: Path) -> None:
+    await runtime.start()
+    from session_memory.dataset_lock import hold_named
+
+    async with hold_named(dataset_id, called="the dataset", holder="flow run busy-bee", wait_seconds=0):
+        held.write_text(str(os.getpid()))
+        await asyncio.Event().wait()
 
 
 def recover_stale_runs() -> None:

@@ -7,7 +7,9 @@ from cognee.context_global_variables import set_database_global_context_variable
 from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.graph.ladybug.adapter import LadybugAdapter
 from cognee.infrastructure.databases.vector import get_vector_engine_async
+from cognee.infrastructure.databases.vector.embeddings import get_embedding_engine
 from cognee.infrastructure.databases.vector.lancedb.LanceDBAdapter import LanceDBAdapter
+from cognee.infrastructure.databases.vector.pgvector.PGVectorAdapter import PGVectorAdapter
 
 from session_memory import graph_writer
 from session_memory.access import authorise
@@ -109,3 +111,29 @@ async def test_every_document_is_found_by_its_vectors(world: World, llm):
             assert any(f"Peak{session[-6:]}" in str(chunk.payload) for chunk in chunks)
         await get_graph_engine()
     await world.close_graph()
+
+
+async def test_a_text_that_many_documents_have_is_embedded_once_and_each_text_gets_its_own_vector(
+    world: World, llm, monkeypatch
+):
+    engine = get_embedding_engine()
+    embedded: list[str] = []
+    embed_text = type(engine).embed_text
+
+    async def counting(self: Any, texts: list[str]) -> list[list[float]]:
+        embedded.extend(texts)
+        return await embed_text(self, texts)
+
+    monkeypatch.setattr(type(engine), "embed_text", counting)
+    await persisted(world, 6)
+    assert embedded.count("everest") == 1
+    texts = ["everest", "a longer text about a mountain", "everest", "a hill"]
+    async with set_database_global_context_variables(world.dataset.id, world.dataset.owner_id):
+        found = await (await get_vector_engine_async()).embed_data(texts)
+    for vector, text in zip(found, texts, strict=True):
+        (alone,) = await embed_text(engine, [text])
+        assert vector == pytest.approx(alone, abs=0.05)
+
+
+def test_pgvectors_writes_are_joined_too():
+    assert hasattr(PGVectorAdapter.create_data_points, "__wrapped__")
