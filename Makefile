@@ -41,8 +41,8 @@ test: setup ## Run the tests, of the fault matrix the quick half
 test-backends: setup ## The main job and its faults over Redis, files, Postgres with pgvector, and Postgres' graph
 	$(BIN)/python -m tests.backends
 
-faults: setup ## Run the whole fault matrix and print its table
-	$(BIN)/pytest -n 2 tests/faults
+faults: setup ## Run the whole fault matrix and print its table (FAULTS=long: without what `make test` runs)
+	$(BIN)/pytest -n 2 tests/faults $(if $(FAULTS),-m $(FAULTS))
 
 deployments: setup ## Show the ways in against a real Prefect server, workers and a browser
 	$(BIN)/pytest tests/deployments -m long

@@ -1,4 +1,4 @@
-"""What another process does beside a run: holds its dataset, or its graph open, recovers stale runs, locks a database."""
+"""What another process does beside a run: holds its dataset or its graph, recovers stale runs, locks a database."""
 
 import asyncio
 import os
