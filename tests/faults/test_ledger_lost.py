@@ -31,6 +31,14 @@ async def sql(*statements: str, **values: object) -> None:
             await connection.execute(text(statement), values)
 
 
+async def corrupt(column: str, session: str) -> None:
+    """Write what nobody can read. Postgres refuses what is no JSON at all, SQLite takes it."""
+    from cognee.infrastructure.databases.relational import get_relational_engine
+
+    value = "[[{" if get_relational_engine().engine.dialect.name == "sqlite" else "7"
+    await sql(f"UPDATE session_memory_window SET {column} = '{value}' WHERE session_id = :session", session=session)
+
+
 @pytest.fixture
 async def whole_again(llm):
     """A ledger with all its tables, whatever a test did to it."""
@@ -113,7 +121,7 @@ async def test_a_row_that_cannot_be_read_fails_its_session_alone_until_the_ledge
     await persist(world, bad)
     await world.say(bad)
     await world.say(good)
-    await sql(f"UPDATE session_memory_window SET {point} = '[[{{' WHERE session_id = :session", session=bad)
+    await corrupt(point, bad)
     llm.calls.clear()
     report = await persist(world, bad, good)
     assert outcomes(report) == {bad: Outcome.FAILED, good: Outcome.PERSISTED}
@@ -134,7 +142,7 @@ async def test_an_unreadable_row_that_is_in_no_document_is_dropped_only_when_ask
     await world.say(session)
     killed = await processes.run(world, session, **{fault_points.VARIABLE: "extracted=kill"})
     assert killed.returncode == -signal.SIGKILL, killed.output[-2000:]
-    await sql("UPDATE session_memory_window SET turns = '[[{' WHERE session_id = :session", session=session)
+    await corrupt("turns", session)
     rebuild = ["rebuild", "--dataset", str(world.dataset.id)]
     kept = await processes.command(*rebuild)
     assert "1 unreadable, in no document: kept, `--drop` drops them." in kept.out
