@@ -126,7 +126,7 @@ async def _report_of(flow_run_id: UUID) -> PersistReport | None:
     except Exception:  # noqa: BLE001 - each storage has an error of its own for what is not there
         return None
     # Prefect gives a model that it stored as JSON back as a dict.
-    return PersistReport.model_validate(record.result, from_attributes=True)
+    return PersistReport.model_validate(record.result)
 
 
 async def _ended(client: PrefectClient, flow_run_id: UUID) -> State[Any]:

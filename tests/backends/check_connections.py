@@ -55,12 +55,12 @@ async def test_a_group_of_forty_and_four_datasets_at_once_stay_within_what_is_do
         assert set(outcomes(await persist(world, *sessions)).values()) == {"persisted"}
     worlds = [await World.new(await new_user(), "main_dataset") for _ in range(4)]
     for each in worlds:
-        await said(each, 10)
+        await said(each, 5)
     from flows.persist_pending_sessions import persist_pending_sessions
 
     async with connections_counted() as four:
         report = await persist_pending_sessions(users=[each.user.email for each in worlds])
-    assert report.turns_persisted == 40
+    assert report.turns_persisted == 20
     print(f"connections to Postgres, at most: {max(one)} for one dataset, {max(four)} for four at once")
     assert max(one) <= 60
     assert max(four) <= 90
