@@ -2,25 +2,31 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
-from session_memory.errors import PrefectUnreachable, SessionMemoryError, SessionsNotPersisted
+from deployments.terminal import (
+    DONE,
+    FAILED,
+    LOADING,
+    PARTLY,
+    Report,
+    answer,
+    answer_table,
+    err,
+    fail,
+    guarded,
+    out,
+    quiet,
+)
+from session_memory.errors import SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
-    from session_memory.pending_report import PendingReport
     from session_memory.report import PersistReport, RebuildReport
-
-    Report = PersistReport | PendingReport | RebuildReport
-
-T = TypeVar("T")
-
-DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
+    from session_memory.status import StatusReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,8 +35,6 @@ app = typer.Typer(
     help="Put the conversations of cognee agents into their knowledge graph, each turn exactly once.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done.",
 )
-out = Console()
-err = Console(stderr=True)
 
 Sessions = Annotated[list[str], typer.Argument(metavar="SESSION...", help="Session ids, as the agent named them.")]
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="A session id, as the agent named it.")]
@@ -39,6 +43,14 @@ User = Annotated[
     typer.Option(help="Whose sessions: an e-mail or a UUID.", show_default="cognee's default user"),
 ]
 Dataset = Annotated[str, typer.Option(help="Where to: the name of one of the user's datasets, or a UUID.")]
+SomeSessions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SESSION]...", help="Only these sessions.", show_default="all"),
+]
+OnlyUser = Annotated[str | None, typer.Option("--user", help="Only theirs: an e-mail or a UUID.", show_default="all")]
+OnlyDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Only for this dataset: its name or UUID.", show_default="all")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 Drop = Annotated[
@@ -60,6 +72,20 @@ def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset"
 
 
 @app.command()
+def status(
+    sessions: SomeSessions = None, user: OnlyUser = None, dataset: OnlyDataset = None, as_json: AsJson = False
+) -> None:
+    """Show what became of each session so far, in each dataset, and the last runs."""
+    quiet()
+
+    def work() -> "StatusReport":
+        with err.status(f"Looking… {LOADING}"):
+            return asyncio.run(_status(user, dataset, sessions))
+
+    answer_table(guarded(work, as_json=as_json), as_json=as_json)
+
+
+@app.command()
 def rebuild(user: User = None, dataset: Dataset = "main_dataset", drop: Drop = False, as_json: AsJson = False) -> None:
     """Drop what cannot be read of the ledger, and take it from the dataset's documents."""
     _run(lambda: _rebuild(user, dataset, drop=drop), as_json=as_json, doing="Rebuilding the ledger")
@@ -70,7 +96,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Where Prefect's server listens, unless PREFECT_API_URL names one.")] = 4200,
 ) -> None:
     """Serve everything on this machine: a Prefect server with its page, the deployments, their schedules."""
-    _quiet()
+    quiet()
     from session_memory.settings import load_env_file
 
     load_env_file()
@@ -81,22 +107,22 @@ def serve(
     try:
         start_at = choose_server(port)
     except SessionMemoryError as error:
-        _fail(error.code, str(error), FAILED, as_json=False)
+        fail(error.code, str(error), FAILED, as_json=False)
     out.print("Starting Prefect's server…" if start_at else "Registering with Prefect's server…")
-    _guarded(lambda: asyncio.run(serve_here(out, start_at)), as_json=False)
+    guarded(lambda: asyncio.run(serve_here(out, start_at)), as_json=False)
 
 
 @app.command()
 def automations(as_json: AsJson = False) -> None:
     """Create or update the automations on Prefect's server: alerts, lost heartbeats, one more try."""
-    _quiet()
+    quiet()
 
     def work() -> list[str]:
         from deployments.automations import apply_to_server
 
         return asyncio.run(apply_to_server())
 
-    names = _guarded(work, as_json=as_json)
+    names = guarded(work, as_json=as_json)
     if as_json:
         print(json.dumps({"automations": names}))  # noqa: T201 - the answer, not a log
     else:
@@ -113,26 +139,23 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at every connection, version, permission and setting, and say what to do."""
-    _quiet()
+    quiet()
 
     def work() -> "Diagnosis":
         from deployments.doctor import examine
 
-        with err.status("Looking… (loading cognee takes about ten seconds)"):
+        with err.status(f"Looking… {LOADING}"):
             return asyncio.run(examine(user, dataset, ask_models=models))
 
-    diagnosis = _guarded(work, as_json=as_json)
-    if as_json:
-        print(diagnosis.model_dump_json())  # noqa: T201 - the answer, not a log
-    else:
-        out.print(diagnosis.asstr(), markup=False, highlight=False, soft_wrap=True)
+    diagnosis = guarded(work, as_json=as_json)
+    answer(diagnosis, as_json=as_json)
     raise typer.Exit(DONE if diagnosis.healthy else FAILED)
 
 
 @app.command()
 def demo() -> None:
     """Tell the whole story on this machine, with no key and no network."""
-    _quiet()
+    quiet()
     from deployments.demo import tell
 
     raise typer.Exit(tell(out))
@@ -162,6 +185,19 @@ async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistRep
     return await _persist(user, [session_id], dataset)
 
 
+async def _status(user: str | None, dataset: str | None, session_ids: list[str] | None) -> "StatusReport":
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    await runtime.start()
+    from deployments.last_runs import last_runs
+    from session_memory.status import status
+
+    users, datasets = [user] if user else None, [dataset] if dataset else None
+    report = await status(users, datasets, session_ids, get_settings())
+    return report.model_copy(update={"last_runs": await last_runs()})
+
+
 async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildReport":
     from session_memory import runtime
     from session_memory.settings import get_settings
@@ -177,13 +213,13 @@ async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildRep
 
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:
     """Run `work`, print its report or its error, and leave with the exit code that says which."""
-    _quiet()
+    quiet()
     code = DONE
 
     def reported() -> "Report":
         nonlocal code
         try:
-            with err.status(f"{doing}… (loading cognee takes about ten seconds)"):
+            with err.status(f"{doing}… {LOADING}"):
                 return asyncio.run(work())
         except SessionsNotPersisted as error:
             if error.report is None:
@@ -191,52 +227,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
             code = FAILED if error.report.all_failed else PARTLY
             return error.report
 
-    report = _guarded(reported, as_json=as_json)
-    if as_json:
-        print(report.model_dump_json())  # noqa: T201 - the answer, not a log
-    else:
-        out.print(report.asstr(), markup=False, highlight=False, soft_wrap=True)
+    report = guarded(reported, as_json=as_json)
+    answer(report, as_json=as_json)
     raise typer.Exit(code)
-
-
-def _guarded(work: Callable[[], T], *, as_json: bool) -> T:
-    """What `work` gives; an error that a user can do something about is printed, and ends the command."""
-    from prefect.exceptions import ParameterTypeError
-    from prefect.settings import PREFECT_API_URL
-
-    try:
-        return work()
-    except SessionMemoryError as error:
-        _fail(error.code, str(error), FAILED, as_json=as_json)
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        unreachable = PrefectUnreachable(url=_masked(PREFECT_API_URL.value()))
-        _fail(unreachable.code, str(unreachable), FAILED, as_json=as_json)
-    except ParameterTypeError as error:
-        _fail("usage", str(error), USAGE, as_json=as_json)
-
-
-def _masked(url: str) -> str:
-    """A URL without the password it may carry."""
-    from sqlalchemy import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
-
-
-def _fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
-    if as_json:
-        print(json.dumps({"error": {"code": code, "message": message}}))  # noqa: T201 - the answer
-    else:
-        err.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(exit_code)
-
-
-def _quiet() -> None:
-    """Keep logs off the terminal: what a run did is in its report and on Prefect's page. Before Prefect is imported."""
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    # Usage statistics: they would leave the machine, and fail loudly on a database that is busy.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -1,6 +1,7 @@
-"""Finds every session with turns that are not in its dataset yet: in the cache, and in the ledger once that expired."""
+"""Finds sessions, in the cache and in the ledger once that expired: all of them, or those with unpersisted turns."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -21,8 +22,31 @@ from session_memory.settings import Settings
 Found = PendingSession | LeftSession
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A session as the cache and the ledger hold it, for a dataset it belongs in."""
+
+    target: Target
+    cached: CachedSession
+    held: HeldSession
+    #: When the cache loses the first of its turns; None: never, or it holds none.
+    expires_at: datetime | None
+    #: Whether what is said in it from now on goes into this dataset; else the ledger alone has it here.
+    belongs: bool
+
+
 async def discover(users: list[str] | None, datasets: list[str] | None, settings: Settings) -> AsyncIterator[Found]:
-    """Every session with unpersisted turns, and those that could not be looked at, a page at a time.
+    """Every session with unpersisted turns, and those that could not be looked at; as `look`, which raises the same."""
+    async for seen in look(users, datasets, settings, finished=False):
+        found = seen if isinstance(seen, LeftSession) else _pending(seen, settings)
+        if found is not None:
+            yield found
+
+
+async def look(
+    users: list[str] | None, datasets: list[str] | None, settings: Settings, *, finished: bool
+) -> AsyncIterator[Seen | LeftSession]:
+    """Sessions by the datasets they belong in, and those that could not be looked at, a page at a time.
 
     A session goes into the dataset that cognee recorded for it; where there is none, into those where the ledger
     holds it; else into the settings' default. What the ledger has frozen for any dataset is pending there, whether
@@ -31,6 +55,7 @@ async def discover(users: list[str] | None, datasets: list[str] | None, settings
     Args:
         users: e-mails or UUIDs; None for everybody.
         datasets: names or UUIDs; None for all.
+        finished: those too that the cache has lost and whose every window is decided.
 
     Raises:
         UserNotFound, DatasetNotFound: a filter names what does not exist.
@@ -43,7 +68,8 @@ async def discover(users: list[str] | None, datasets: list[str] | None, settings
         async for page in cache_listing.pages():
             for found in await discovery.in_cache(page):
                 yield found
-        async for keys in ledger_index.unfinished(quarantine_attempts=settings.quarantine_attempts):
+        attempts = None if finished else settings.quarantine_attempts
+        async for keys in ledger_index.sessions(quarantine_attempts=attempts):
             for found in await discovery.in_ledger(keys):
                 yield found
 
@@ -57,12 +83,14 @@ class _Discovery:
         self._targets: dict[tuple[UUID, str], Target | SessionMemoryError] = {}
         #: (owner, dataset, session) that were looked at.
         self._seen: set[tuple[UUID, UUID, str]] = set()
+        #: (owner, session) that were met in the cache.
+        self._cached: set[tuple[UUID, str]] = set()
 
-    async def in_cache(self, page: list[cache_listing.ListedSession]) -> list[Found]:
-        """What of a page of the cache is pending."""
+    async def in_cache(self, page: list[cache_listing.ListedSession]) -> list[Seen | LeftSession]:
+        """The sessions of a page of the cache."""
         listed = [(access.as_uuid(one.user_id), one) for one in page]
         await self._load_users(user_id for user_id, _ in listed if user_id)
-        found: list[Found] = []
+        found: list[Seen | LeftSession] = []
         by_user: dict[UUID, list[cache_listing.ListedSession]] = {}
         for user_id, one in listed:
             user = self._users.get(user_id) if user_id else None
@@ -84,23 +112,24 @@ class _Discovery:
                     by_dataset.setdefault(dataset, {})[one.session_id] = one.expires_at
             for dataset, expiries in by_dataset.items():
                 found += await self._look(self._user(user_id), dataset, expiries)
+            self._cached |= {(user_id, one.session_id) for one in sessions}
         return found
 
-    async def in_ledger(self, page: list[ledger_index.Key]) -> list[Found]:
-        """What of a page of unfinished (owner, dataset, session) is pending and was not met in the cache."""
+    async def in_ledger(self, page: list[ledger_index.Key]) -> list[Seen | LeftSession]:
+        """Those of a page of (owner, dataset, session) that were not met in the cache."""
         unseen = [key for key in page if key not in self._seen and self._wants(key[0])]
         await self._load_users(owner for owner, _, _ in unseen)
         groups: dict[tuple[UUID, UUID], dict[str, datetime | None]] = {}
         for owner, dataset_id, session_id in unseen:
             if self._users.get(owner) is not None:
                 groups.setdefault((owner, dataset_id), {})[session_id] = None
-        found: list[Found] = []
+        found: list[Seen | LeftSession] = []
         for (owner, dataset_id), expiries in groups.items():
             found += await self._look(self._user(owner), str(dataset_id), expiries)
         return found
 
-    async def _look(self, user: User, dataset: str, expiries: dict[str, datetime | None]) -> list[Found]:
-        """What of a user's sessions is pending in a dataset; `expiries` says when the cache loses each."""
+    async def _look(self, user: User, dataset: str, expiries: dict[str, datetime | None]) -> list[Seen | LeftSession]:
+        """A user's sessions as they are for a dataset; `expiries` says when the cache loses each."""
         target = await self._target(user, dataset)
         if isinstance(target, SessionMemoryError):
             if self._only_datasets is not None:
@@ -115,7 +144,7 @@ class _Discovery:
             held = await ledger.sessions_in(target, list(expiries))
         except DatasetGone as gone:
             held = dict.fromkeys(expiries, gone)
-        found: list[Found] = []
+        found: list[Seen | LeftSession] = []
         for session_id, expires_at in expiries.items():
             in_cache, in_ledger = cached[session_id], held[session_id]
             for error in (in_cache, in_ledger):
@@ -123,28 +152,16 @@ class _Discovery:
                     found.append(_unseen(user, target.dataset_name, session_id, expires_at, error))
                     break
             else:
-                pending = self._pending(target, in_cache, in_ledger, expires_at)  # type: ignore[arg-type]
-                found += [pending] if pending else []
+                found.append(
+                    Seen(
+                        target=target,
+                        cached=in_cache,  # type: ignore[arg-type]
+                        held=in_ledger,  # type: ignore[arg-type]
+                        expires_at=expires_at,
+                        belongs=(target.user_id, session_id) not in self._cached,
+                    )
+                )
         return found
-
-    def _pending(
-        self, target: Target, cached: CachedSession, held: HeldSession, expires_at: datetime | None
-    ) -> PendingSession | None:
-        pending = planning.pending(cached, held, settings=self._settings)
-        if pending is None:
-            return None
-        return PendingSession(
-            user_id=target.user_id,
-            user_email=target.user_email,
-            dataset_id=target.dataset_id,
-            dataset_name=target.dataset_name,
-            session_id=cached.session_id,
-            turns=pending.turns,
-            windows=pending.windows,
-            oldest_turn_at=pending.oldest_turn_at,
-            last_turn_at=pending.last_turn_at,
-            expires_at=expires_at if pending.only_cached else None,
-        )
 
     def _datasets_of(self, session_id: str, recorded: dict[str, UUID], held: dict[str, set[UUID]]) -> list[str]:
         if session_id in recorded:
@@ -176,6 +193,24 @@ class _Discovery:
                     raise
                 self._targets[key] = error
         return self._targets[key]
+
+
+def _pending(seen: Seen, settings: Settings) -> PendingSession | None:
+    pending = planning.pending(seen.cached, seen.held, settings=settings)
+    if pending is None:
+        return None
+    return PendingSession(
+        user_id=seen.target.user_id,
+        user_email=seen.target.user_email,
+        dataset_id=seen.target.dataset_id,
+        dataset_name=seen.target.dataset_name,
+        session_id=seen.cached.session_id,
+        turns=pending.turns,
+        windows=pending.windows,
+        oldest_turn_at=pending.oldest_turn_at,
+        last_turn_at=pending.last_turn_at,
+        expires_at=seen.expires_at if pending.only_cached else None,
+    )
 
 
 def _unseen(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data, Dataset
-from sqlalchemy import and_, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, not_, or_, select, true, tuple_
 
 from session_memory.ledger import generation_of, is_complete
 from session_memory.ledger_schema import State, WindowRow
@@ -31,22 +31,25 @@ async def datasets_of(owner_id: UUID, session_ids: list[str]) -> dict[str, set[U
     return found
 
 
-async def unfinished(*, quarantine_attempts: int) -> AsyncIterator[list[Key]]:
-    """Sessions with windows that were frozen and are not in their dataset, or with replaced ones that still are.
+async def sessions(*, quarantine_attempts: int | None) -> AsyncIterator[list[Key]]:
+    """Sessions of the ledger, a page at a time, dataset by dataset; none of a deleted dataset.
 
-    A page at a time, dataset by dataset. Quarantined windows count while they have attempts left; what was removed
-    from a dataset on purpose does not, and what belongs to a deleted dataset neither.
+    Args:
+        quarantine_attempts: only sessions with windows that were frozen and are not in their dataset, or with replaced
+            ones that still are. Quarantined windows count while they have fewer attempts, and what was removed from a
+            dataset on purpose does not. None: all sessions.
     """
     async with get_relational_engine().get_async_session() as session:
         datasets = (
             await session.scalars(select(Dataset).where(Dataset.id.in_(select(WindowRow.dataset_id).distinct())))
         ).all()
     for dataset in datasets:
-        async for page in _unfinished_in(dataset, quarantine_attempts):
+        wanted = true() if quarantine_attempts is None else _is_unfinished(dataset, quarantine_attempts)
+        async for page in _sessions_in(dataset, wanted):
             yield page
 
 
-async def _unfinished_in(dataset: Dataset, quarantine_attempts: int) -> AsyncIterator[list[Key]]:
+def _is_unfinished(dataset: Dataset, quarantine_attempts: int) -> ColumnElement[bool]:
     in_dataset = and_(Data.id == WindowRow.data_id, Data.dataset_id == dataset.id)
     not_there = not_(select(Data.id).where(in_dataset, is_complete(dataset.id)).exists())
     written = select(Data.id).where(in_dataset).exists()
@@ -57,14 +60,15 @@ async def _unfinished_in(dataset: Dataset, quarantine_attempts: int) -> AsyncIte
     )
     again = and_(WindowRow.state == State.QUARANTINED, WindowRow.attempts < quarantine_attempts)
     planned = or_(WindowRow.state == State.PLANNED, again)
+    return or_(and_(planned, not_there, not_(forgotten)), and_(WindowRow.state == State.SUPERSEDED, written))
+
+
+async def _sessions_in(dataset: Dataset, wanted: ColumnElement[bool]) -> AsyncIterator[list[Key]]:
     after: tuple[UUID, str] | None = None
     while True:
         query = (
             select(WindowRow.owner_id, WindowRow.session_id)
-            .where(
-                WindowRow.dataset_id == dataset.id,
-                or_(and_(planned, not_there, not_(forgotten)), and_(WindowRow.state == State.SUPERSEDED, written)),
-            )
+            .where(WindowRow.dataset_id == dataset.id, wanted)
             .distinct()
             .order_by(WindowRow.owner_id, WindowRow.session_id)
             .limit(_PAGE)

@@ -73,7 +73,7 @@ async def _ledger_queries(target: Target) -> None:
 
 async def _discovery_queries(target: Target) -> None:
     await ledger_index.datasets_of(target.user_id, ["one", "another"])
-    async for _ in ledger_index.unfinished(quarantine_attempts=3):
+    async for _ in ledger_index.sessions(quarantine_attempts=3):
         pass
 
 
