@@ -37,7 +37,8 @@ Names = Annotated[list[Name], Field(min_length=1)]
 
 
 # The report is kept: without it a final state that had to be sent twice has no result, and awaiting the run fails.
-@flow(name="persist-pending-sessions", persist_result=True, result_serializer="json")
+# Pickled, which is Prefect's default: of an exception its JSON keeps the message alone, and ours carries the report.
+@flow(name="persist-pending-sessions", persist_result=True)
 async def persist_pending_sessions(
     users: Names | None = None,
     datasets: Names | None = None,

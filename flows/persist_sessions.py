@@ -37,7 +37,8 @@ ADOPTED = "The ledger had lost {count} of this dataset's documents; they are kno
 
 
 # The report is kept: without it a final state that had to be sent twice has no result, and awaiting the run fails.
-@flow(name="persist-sessions", persist_result=True, result_serializer="json")
+# Pickled, which is Prefect's default: of an exception its JSON keeps the message alone, and ours carries the report.
+@flow(name="persist-sessions", persist_result=True)
 async def persist_sessions(
     user: Name | None = None,
     session_ids: Annotated[list[Name], Field(min_length=1)] | None = None,

@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from prefect import get_client
 from prefect.exceptions import ParameterTypeError
 
 from session_memory import errors
@@ -51,6 +52,18 @@ async def test_no_session_ids_extracts_nothing_completes_and_says_so(world, llm)
     report = await persist_sessions(session_ids=None)
     assert "nothing extracted" in report.summary()
     assert llm.calls == []
+
+
+async def test_a_failed_run_read_back_from_the_server_still_carries_its_report(world):
+    """Awaiting a run does so when its final state had to be sent twice."""
+    from flows.persist_sessions import persist_sessions
+
+    ran = await persist_sessions(session_ids=["gone"], dataset=str(world.dataset.id), return_state=True)
+    async with get_client() as client:
+        kept = (await client.read_flow_run(ran.state_details.flow_run_id)).state
+    with pytest.raises(errors.SessionsNotPersisted) as error:
+        await kept.aresult()
+    assert outcomes(error.value.report) == {"gone": Outcome.NOT_FOUND}
 
 
 @pytest.mark.parametrize("session_ids", [[], [""], ["  \t"], ["good", " "]])
