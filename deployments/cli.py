@@ -13,6 +13,7 @@ from deployments.terminal import (
     LOADING,
     PARTLY,
     Report,
+    TableReport,
     answer,
     answer_table,
     err,
@@ -25,6 +26,7 @@ from session_memory.errors import SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
+    from session_memory.forecast import Forecast
     from session_memory.report import PersistReport, RebuildReport
     from session_memory.status import StatusReport
 
@@ -60,6 +62,14 @@ Drop = Annotated[
 
 
 @app.command()
+def plan(
+    sessions: SomeSessions = None, user: OnlyUser = None, dataset: OnlyDataset = None, as_json: AsJson = False
+) -> None:
+    """Show what persisting what is pending would do and cost. Writes nothing and asks no LLM."""
+    _show(lambda: _plan(user, dataset, sessions), as_json=as_json)
+
+
+@app.command()
 def persist(sessions: Sessions, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
     """Put named sessions into the knowledge graph."""
     _run(lambda: _persist(user, sessions, dataset), as_json=as_json, doing="Persisting")
@@ -76,13 +86,7 @@ def status(
     sessions: SomeSessions = None, user: OnlyUser = None, dataset: OnlyDataset = None, as_json: AsJson = False
 ) -> None:
     """Show what became of each session so far, in each dataset, and the last runs."""
-    quiet()
-
-    def work() -> "StatusReport":
-        with err.status(f"Looking… {LOADING}"):
-            return asyncio.run(_status(user, dataset, sessions))
-
-    answer_table(guarded(work, as_json=as_json), as_json=as_json)
+    _show(lambda: _status(user, dataset, sessions), as_json=as_json)
 
 
 @app.command()
@@ -185,16 +189,29 @@ async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistRep
     return await _persist(user, [session_id], dataset)
 
 
+async def _plan(user: str | None, dataset: str | None, session_ids: list[str] | None) -> "Forecast":
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    await runtime.start()
+    from session_memory.failures import told_in_our_words
+    from session_memory.forecast import forecast
+
+    with told_in_our_words():
+        return await forecast(_only(user), _only(dataset), session_ids, get_settings())
+
+
 async def _status(user: str | None, dataset: str | None, session_ids: list[str] | None) -> "StatusReport":
     from session_memory import runtime
     from session_memory.settings import get_settings
 
     await runtime.start()
     from deployments.last_runs import last_runs
+    from session_memory.failures import told_in_our_words
     from session_memory.status import status
 
-    users, datasets = [user] if user else None, [dataset] if dataset else None
-    report = await status(users, datasets, session_ids, get_settings())
+    with told_in_our_words():
+        report = await status(_only(user), _only(dataset), session_ids, get_settings())
     return report.model_copy(update={"last_runs": await last_runs()})
 
 
@@ -209,6 +226,21 @@ async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildRep
 
     with told_in_our_words():
         return await rebuild(await authorise(user, dataset, get_settings()), drop=drop)
+
+
+def _only(name: str | None) -> list[str] | None:
+    return [name] if name else None
+
+
+def _show(work: Callable[[], Coroutine[Any, Any, "TableReport"]], *, as_json: bool) -> None:
+    """Look, change nothing, and print what was seen."""
+    quiet()
+
+    def looked() -> "TableReport":
+        with err.status(f"Looking… {LOADING}"):
+            return asyncio.run(work())
+
+    answer_table(guarded(looked, as_json=as_json), as_json=as_json)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:

@@ -12,7 +12,7 @@ from session_memory.document import CachedSession
 from session_memory.errors import ExtractionConflict, LedgerUnreadable, SessionMemoryError, SessionUnreadable
 from session_memory.failures import told_in_our_words
 from session_memory.foreign import ForeignDocuments, read_text
-from session_memory.holdings import HeldSession
+from session_memory.holdings import Changes, HeldSession
 from session_memory.models import Extraction, SessionPlan, Target
 from session_memory.settings import Settings
 
@@ -56,14 +56,7 @@ async def _plans(
         cached, held, failed = await _read(target, session_ids)
         changes = {}
         for session_id, session in cached.items():
-            changed = planning.plan(
-                target,
-                session,
-                held[session_id],
-                foreign=await _foreign(session, held[session_id], documents),
-                texts=await _texts(target, planning.edited_and_purged(session, held[session_id])),
-                settings=settings,
-            )
+            changed = await changes_of(target, session, held[session_id], documents, settings)
             if changed:
                 changes[session_id] = changed
         if changes:
@@ -85,6 +78,20 @@ async def _plans(
         }
         return plans | failed
     return {session_id: ExtractionConflict(session_id=session_id) for session_id in session_ids}
+
+
+async def changes_of(
+    target: Target, cached: CachedSession, held: HeldSession, documents: ForeignDocuments, settings: Settings
+) -> Changes:
+    """What extraction would freeze of a session; reads, and writes nothing."""
+    return planning.plan(
+        target,
+        cached,
+        held,
+        foreign=await _foreign(cached, held, documents),
+        texts=await _texts(target, planning.edited_and_purged(cached, held)),
+        settings=settings,
+    )
 
 
 async def _read(

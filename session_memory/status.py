@@ -183,6 +183,8 @@ async def status(
         UserNotFound, DatasetNotFound: a filter names what does not exist.
         CachingDisabled, CacheNotListed, CacheUnreachable: the cache cannot be asked.
     """
+    # Looking makes no dataset.
+    settings = settings.model_copy(update={"create_dataset": False})
     wanted = set(session_ids) if session_ids else None
     found = [one async for one in _statuses(users, datasets, settings) if wanted is None or one.session_id in wanted]
     return StatusReport(sessions=tuple(found))
