@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from session_memory import access, dataset_lock, fault_points, graph_file, graph_writer, ledger, planning
+from session_memory import access, dataset_hold, fault_points, graph_writer, ledger, planning
 from session_memory.errors import (
     AnswerUnreadable,
     DiskFull,
@@ -158,14 +158,9 @@ class Commits:
     @asynccontextmanager
     async def _ours(self) -> AsyncIterator[None]:
         """The dataset, ours alone: among the run's own commits, and among all processes."""
-        hold = dataset_lock.hold(self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds)
+        hold = dataset_hold.hold(self._target, holder=self._holder, wait_seconds=self._settings.lock_wait_seconds)
         async with self._turn, hold:
-            await graph_file.take(self._target, wait_seconds=self._settings.lock_wait_seconds)
-            try:
-                fault_points.reach("locked")
-                yield
-            finally:
-                await graph_file.let_go(self._target)
+            yield
 
     async def _write(
         self, group: Sequence[Window], asked: Callable[[], None]

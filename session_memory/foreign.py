@@ -64,6 +64,7 @@ class ForeignDocuments:
 
 
 async def read_text(location: str) -> str:
-    """The text of a stored document."""
-    async with open_data_file(location, mode="r", encoding="utf-8") as file:
-        return str(file.read())
+    """The text of a stored document, to the character: turns stand in it at places that are counted."""
+    # As bytes: read as text, Python would make one character of each `\r\n`.
+    async with open_data_file(location, mode="rb") as file:
+        return bytes(file.read()).decode("utf-8")

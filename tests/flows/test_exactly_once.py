@@ -67,6 +67,8 @@ async def test_an_edit_after_the_frozen_text_was_purged_keeps_the_other_turns(wo
     from session_memory.settings import get_settings
 
     session = new_session()
+    # Two characters each in the document; one each to whoever reads it as text.
+    await world.say(session, question="What" + "\r\n" * 200 + "is Width?")
     gone = await world.say(session)
     edited = await world.say(session)
     await persist(world, session)
@@ -75,7 +77,9 @@ async def test_an_edit_after_the_frozen_text_was_purged_keeps_the_other_turns(wo
     await world.delete(session, gone)
     await world.edit(session, edited)
     await persist(world, session)
-    assert await world.all_stored_once()
+    assert [await world.times(world.said[qa_id]) for qa_id in (gone, edited)] == [(1, 1), (1, 1)]
+    (text,) = await world.document_texts()
+    assert text.count("Time: ") == text.count("\n\nQuestion: ") == 3
 
 
 async def test_feedback_on_a_turn_is_no_edit(world, llm):
