@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from session_memory.forecast import Forecast
     from session_memory.report import PersistReport, RebuildReport
     from session_memory.status import StatusReport
+    from session_memory.verify_report import VerifyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,6 +89,26 @@ def status(
 ) -> None:
     """Show what became of each session so far, in each dataset, and the last runs."""
     _show(lambda: _status(user, dataset, sessions), as_json=as_json)
+
+
+@app.command()
+def verify(
+    sessions: SomeSessions = None,
+    user: User = None,
+    dataset: Dataset = "main_dataset",
+    repair: Annotated[bool, typer.Option("--repair", help="Write again what is not as it should be.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that each persisted turn is in the dataset once, and is found by a search."""
+    quiet()
+
+    def work() -> "VerifyReport":
+        with err.status(f"Verifying… {LOADING}") as status:
+            return asyncio.run(_verify(user, sessions, dataset, repair=repair, say=status.update))
+
+    report = guarded(work, as_json=as_json)
+    answer(report, as_json=as_json)
+    raise typer.Exit(FAILED if report.problems else DONE)
 
 
 @app.command()
@@ -213,6 +235,36 @@ async def _status(user: str | None, dataset: str | None, session_ids: list[str] 
     with told_in_our_words():
         report = await status(_only(user), _only(dataset), session_ids, get_settings())
     return report.model_copy(update={"last_runs": await last_runs()})
+
+
+async def _verify(
+    user: str | None, session_ids: list[str] | None, dataset: str, *, repair: bool, say: Callable[[str], None]
+) -> "VerifyReport":
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    await runtime.start()
+    from session_memory.access import authorise
+    from session_memory.failures import told_in_our_words
+    from session_memory.repair import reopen
+    from session_memory.verification import verify
+
+    settings = get_settings().model_copy(update={"create_dataset": False})
+    with told_in_our_words():
+        target = await authorise(user, dataset, settings)
+        report = await verify(target, session_ids, settings, done=lambda count: say(f"{count} documents verified…"))
+        if not repair or not report.problems:
+            return report
+        say("Repairing…")
+        reopened = await reopen(target, {one.data_id for one in report.problems}, settings)
+    if reopened:
+        again = list(dict.fromkeys(window.session_id for window in reopened))
+        # What fails of them stays pending, and is told so by the verification that follows.
+        with suppress(SessionsNotPersisted):
+            await _persist(str(target.user_id), again, str(target.dataset_id))
+    with told_in_our_words():
+        after = await verify(target, session_ids, settings, done=lambda count: say(f"{count} documents verified…"))
+    return after.model_copy(update={"turns_repaired": sum(len(window.turns) for window in reopened)})
 
 
 async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildReport":

@@ -66,7 +66,11 @@ class Document:
 
 def hash_of(question: str, answer: str) -> str:
     """SHA-256 of a turn's question and answer."""
-    return hashlib.sha256(json.dumps([question, answer]).encode()).hexdigest()
+    return _sha256(json.dumps([question, answer]))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def question_and_answer(question: str, answer: str) -> str:
@@ -90,13 +94,27 @@ def render(session_id: str, turns: list[Turn]) -> Document:
     for turn in turns:
         start = len(text)
         text += turn.text
-        refs.append(TurnRef(qa_id=turn.qa_id, hash=turn.hash, time=turn.time, span=(start, len(text))))
+        refs.append(
+            TurnRef(
+                qa_id=turn.qa_id,
+                hash=turn.hash,
+                time=turn.time,
+                span=(start, len(text)),
+                text_hash=_sha256(turn.text),
+            )
+        )
     return Document(text=text, turns=tuple(refs))
 
 
 def turns_of(text: str, refs: tuple[TurnRef, ...]) -> list[Turn]:
     """The turns of a rendered document, cut out of it where they stand."""
     return [Turn(qa_id=ref.qa_id, hash=ref.hash, time=ref.time, text=text[ref.span[0] : ref.span[1]]) for ref in refs]
+
+
+def says(text: str, ref: TurnRef) -> bool:
+    """Whether a document's text holds, where a turn is to stand, what was written there."""
+    piece = text[ref.span[0] : ref.span[1]]
+    return len(piece) == ref.span[1] - ref.span[0] and ref.text_hash in {None, _sha256(piece)}
 
 
 def data_id(

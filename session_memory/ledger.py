@@ -159,6 +159,18 @@ async def release(target: Target, session_id: str) -> int:
         return released
 
 
+async def reopen(target: Target, texts: Mapping[UUID, str]) -> None:
+    """Make windows pending again once their documents are removed from the dataset: each has its text back."""
+    async with get_relational_engine().get_async_session() as session:
+        for data_id, text in texts.items():
+            await session.execute(
+                update(WindowRow)
+                .where(WindowRow.data_id == data_id, WindowRow.dataset_id == target.dataset_id)
+                .values(text=text, first_seen_complete_at=None)
+            )
+        await session.commit()
+
+
 async def purge_texts(target: Target, *, older_than_days: float) -> int:
     """Drop the frozen text of windows long in the dataset; returns how many. What is not there keeps its text."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, not_, or_, select, true, tuple_
 
 from session_memory.ledger import generation_of, is_complete
 from session_memory.ledger_schema import State, WindowRow
+from session_memory.models import Target
 
 _PAGE = 400
 
@@ -47,6 +48,15 @@ async def sessions(*, quarantine_attempts: int | None) -> AsyncIterator[list[Key
         wanted = true() if quarantine_attempts is None else _is_unfinished(dataset, quarantine_attempts)
         async for page in _sessions_in(dataset, wanted):
             yield page
+
+
+async def sessions_of(target: Target) -> AsyncIterator[list[str]]:
+    """The sessions of a user that the ledger holds for a dataset, a page at a time."""
+    async with get_relational_engine().get_async_session() as session:
+        dataset = await session.get(Dataset, target.dataset_id)
+    if dataset is not None:
+        async for page in _sessions_in(dataset, WindowRow.owner_id == target.user_id):
+            yield [session_id for _, _, session_id in page]
 
 
 def _is_unfinished(dataset: Dataset, quarantine_attempts: int) -> ColumnElement[bool]:

@@ -36,6 +36,8 @@ class TurnRef(Frozen):
     time: str
     #: Where the turn's text stands in its document, in characters from the start.
     span: tuple[int, int]
+    #: SHA-256 of the turn's text as it stands there; None in documents from before it was kept.
+    text_hash: str | None = None
 
 
 class Window(Frozen):
