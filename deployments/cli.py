@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -13,6 +14,7 @@ from deployments.terminal import (
     FAILED,
     LOADING,
     PARTLY,
+    USAGE,
     Report,
     TableReport,
     answer,
@@ -28,6 +30,7 @@ from session_memory.errors import SessionMemoryError, SessionsNotPersisted
 if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
     from session_memory.forecast import Forecast
+    from session_memory.forget_report import ForgetReport
     from session_memory.report import PersistReport, RebuildReport
     from session_memory.status import StatusReport
     from session_memory.verify_report import VerifyReport
@@ -109,6 +112,35 @@ def verify(
     report = guarded(work, as_json=as_json)
     answer(report, as_json=as_json)
     raise typer.Exit(FAILED if report.problems else DONE)
+
+
+@app.command()
+def forget(
+    session: Session,
+    turn: Annotated[
+        str | None, typer.Option(help="Only this turn of it, by its qa_id.", show_default="all of it")
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Remove it from the session cache too.")] = False,
+    user: User = None,
+    dataset: Dataset = "main_dataset",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a session, or one turn of it, from the dataset for good."""
+    quiet()
+    if not yes:
+        what = f"{f'turn {turn} of ' if turn else ''}session {session} from {dataset}"
+        if not sys.stdin.isatty():
+            fail("not_confirmed", f"This removes {what} for good. To do it unasked: `--yes`.", USAGE, as_json=as_json)
+        typer.confirm(f"Remove {what} for good?", abort=True, err=True)
+
+    def work() -> "ForgetReport":
+        with err.status(f"Forgetting… {LOADING}"):
+            return asyncio.run(_forget(user, session, turn, dataset, cache=cache))
+
+    report = guarded(work, as_json=as_json)
+    answer(report, as_json=as_json)
+    raise typer.Exit(DONE if report.rewritten else PARTLY)
 
 
 @app.command()
@@ -265,6 +297,27 @@ async def _verify(
     with told_in_our_words():
         after = await verify(target, session_ids, settings, done=lambda count: say(f"{count} documents verified…"))
     return after.model_copy(update={"turns_repaired": sum(len(window.turns) for window in reopened)})
+
+
+async def _forget(user: str | None, session_id: str, turn: str | None, dataset: str, *, cache: bool) -> "ForgetReport":
+    from session_memory import runtime
+    from session_memory.settings import get_settings
+
+    await runtime.start()
+    from session_memory.access import authorise
+    from session_memory.failures import told_in_our_words
+    from session_memory.forgetting import forget
+
+    settings = get_settings().model_copy(update={"create_dataset": False})
+    with told_in_our_words():
+        target = await authorise(user, dataset, settings)
+        report = await forget(target, session_id, turn=turn, cache=cache, settings=settings)
+    if report.turns_rewritten:
+        try:
+            await _persist(str(target.user_id), [session_id], str(target.dataset_id))
+        except SessionsNotPersisted:
+            return report.model_copy(update={"rewritten": False})
+    return report
 
 
 async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildReport":

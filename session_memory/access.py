@@ -21,7 +21,14 @@ from cognee.modules.users.methods import get_default_user, get_user, get_user_by
 from cognee.modules.users.models import User
 from sqlalchemy import select
 
-from session_memory.errors import DatasetGone, DatasetNotFound, NoWritePermission, OtherTenant, UserNotFound
+from session_memory.errors import (
+    DatasetGone,
+    DatasetNotFound,
+    NoDeletePermission,
+    NoWritePermission,
+    OtherTenant,
+    UserNotFound,
+)
 from session_memory.models import Target
 from session_memory.settings import Settings
 
@@ -65,6 +72,15 @@ async def recheck(target: Target) -> User:
             raise DatasetGone(dataset=target.dataset_name)
     await _require_write(owner, [writer], target.dataset_id, target.dataset_name)
     return writer
+
+
+async def require_delete(target: Target) -> None:
+    """Raises NoDeletePermission when the writer may not take documents out of the dataset."""
+    writer = await find_user(str(target.writer_id))
+    try:
+        await get_authorized_existing_datasets(user=writer, datasets=[target.dataset_id], permission_type="delete")
+    except PermissionDeniedError:
+        raise NoDeletePermission(user=target.writer_email, dataset=target.dataset_name) from None
 
 
 async def find_user(user: str | None) -> User:

@@ -73,6 +73,41 @@ class NoWritePermission(SessionMemoryError):
     code = "no_write_permission"
 
 
+class NoDeletePermission(SessionMemoryError):
+    """User {user} may not delete from dataset {dataset}. Nothing was removed. Ask the dataset's owner for the
+    permission `delete`."""
+
+    code = "no_delete_permission"
+
+
+class SessionNotFound(SessionMemoryError):
+    """Neither the cache nor the ledger knows a session {session_id} of {user} for dataset {dataset}. Nothing was
+    removed. `session-memory status --user {user}` lists their sessions."""
+
+    code = "session_not_found"
+
+
+class TurnNotFound(SessionMemoryError):
+    """Session {session_id} has no turn {turn} in dataset {dataset}: turns go by the `qa_id` that cognee gave them.
+    Nothing was removed."""
+
+    code = "turn_not_found"
+
+
+class TurnStoredByCognee(SessionMemoryError):
+    """Turn {turn} stands in a document that cognee's own path wrote, together with other turns, and cannot be taken
+    out of it alone. Nothing was removed. Forget the whole session, or that document with `cognee.forget`."""
+
+    code = "turn_stored_by_cognee"
+
+
+class NeighboursLost(SessionMemoryError):
+    """Turn {turn} stands in a document with other turns, whose text can be read neither there nor anywhere else, so
+    they would be lost with it. Nothing was removed. See `session-memory verify {session_id}`; or forget the session."""
+
+    code = "neighbours_lost"
+
+
 class OtherTenant(SessionMemoryError):
     """Dataset {dataset} belongs to a tenant that user {user} is no member of, so nothing they said goes there. Nothing
     was read and nothing was written. Name one of their own datasets, or add them to the tenant."""

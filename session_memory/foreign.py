@@ -6,6 +6,7 @@ counts as stored only if its own text stands in a finished document that we did 
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.files.utils.open_data_file import open_data_file
@@ -23,7 +24,7 @@ class ForeignDocuments:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._by_session: dict[str, list[str]] | None = None
+        self._by_session: dict[str, dict[UUID, str]] | None = None
 
     async def stored(self, session_id: str, turns: Sequence[Turn], *, counted: Counter[str]) -> set[str]:
         """Ids of those `turns`, oldest first, whose text these documents hold.
@@ -31,7 +32,7 @@ class ForeignDocuments:
         `counted` says how many turns of a hash are already counted against the documents, so that the same
         words said twice and stored once count once.
         """
-        texts = (await self._documents()).get(header(session_id), [])
+        texts = (await self._documents()).get(header(session_id), {}).values()
         if not texts:
             return set()
         found: set[str] = set()
@@ -42,25 +43,29 @@ class ForeignDocuments:
                 found.add(turn.qa_id)
         return found
 
-    async def _documents(self) -> dict[str, list[str]]:
+    async def of(self, session_id: str) -> list[UUID]:
+        """The documents of a session."""
+        return list((await self._documents()).get(header(session_id), {}))
+
+    async def _documents(self) -> dict[str, dict[UUID, str]]:
         if self._by_session is None:
-            documents = defaultdict(list)
-            for location in await self._locations():
+            documents: dict[str, dict[UUID, str]] = defaultdict(dict)
+            for data_id, location in await self._locations():
                 text = await read_text(location)
-                documents[text[: text.find("\n\n") + 2]].append(text)
+                documents[text[: text.find("\n\n") + 2]][data_id] = text
             self._by_session = documents
         return self._by_session
 
-    async def _locations(self) -> list[str]:
+    async def _locations(self) -> list[tuple[UUID, str]]:
         async with get_relational_engine().get_async_session() as session:
             rows = await session.execute(
-                select(Data.raw_data_location, Data.external_metadata).where(
+                select(Data.id, Data.raw_data_location, Data.external_metadata).where(
                     is_complete(self._target.dataset_id),
                     Data.owner_id == self._target.user_id,
                     cast(Data.node_set, String).contains(NODE_SET),
                 )
             )
-        return [location for location, metadata in rows if MARKER not in (metadata or {})]
+        return [(data_id, location) for data_id, location, metadata in rows if MARKER not in (metadata or {})]
 
 
 async def read_text(location: str) -> str:

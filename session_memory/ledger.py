@@ -159,6 +159,23 @@ async def release(target: Target, session_id: str) -> int:
         return released
 
 
+async def forget(target: Target, data_ids: Iterable[UUID]) -> None:
+    """Drop the text of windows and mark them as removed on purpose, never to be written again."""
+    async with get_relational_engine().get_async_session() as session:
+        for page in _pages(list(data_ids)):
+            await session.execute(
+                update(WindowRow)
+                .where(WindowRow.data_id.in_(page), WindowRow.dataset_id == target.dataset_id)
+                .values(text=None, error_code=None, first_seen_complete_at=datetime.now(UTC))
+            )
+            await session.execute(
+                update(WindowRow)
+                .where(WindowRow.data_id.in_(page), WindowRow.state == State.QUARANTINED)
+                .values(state=State.PLANNED)
+            )
+        await session.commit()
+
+
 async def reopen(target: Target, texts: Mapping[UUID, str]) -> None:
     """Make windows pending again once their documents are removed from the dataset: each has its text back."""
     async with get_relational_engine().get_async_session() as session:

@@ -92,6 +92,15 @@ def split(target: Target, window: HeldWindow) -> Changes:
     return changes
 
 
+def without(target: Target, window: HeldWindow, text: str, qa_id: str) -> Changes:
+    """One turn apart from the others of its window: the first new window is its own, the second holds the others."""
+    held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
+    turns = document.turns_of(text, window.turns)
+    parts = [[turn for turn in turns if turn.qa_id == qa_id], [turn for turn in turns if turn.qa_id != qa_id]]
+    windows = [_window(target, window.session_id, part, window.node_set, replaces=window.data_id) for part in parts]
+    return Changes(windows=windows, supersedes={window.data_id}, known=held)
+
+
 def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings) -> SessionPlan:
     """What is to be committed for a session whose plan is frozen."""
     windows = []

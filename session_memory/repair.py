@@ -27,7 +27,7 @@ async def reopen(target: Target, data_ids: Iterable[UUID], settings: Settings) -
     async with hold:
         # Read under the lock: another run may have replaced some meanwhile.
         windows = await ledger.windows_by_id(target, data_ids)
-        texts = await _texts(target, list(windows.values()))
+        texts = await texts_anywhere(target, list(windows.values()))
         for data_id, text in texts.items():
             # In this order: what is pending while its document still stands is done, and what is removed is not lost.
             await ledger.reopen(target, {data_id: text})
@@ -36,8 +36,11 @@ async def reopen(target: Target, data_ids: Iterable[UUID], settings: Settings) -
     return reopened
 
 
-async def _texts(target: Target, windows: list[HeldWindow]) -> dict[UUID, str]:
-    """The text of each window, from wherever it still stands as it was."""
+async def texts_anywhere(target: Target, windows: list[HeldWindow]) -> dict[UUID, str]:
+    """The text of each window, from wherever it still stands as it was.
+
+    That is the ledger, its document, the chunks, or the cache. The caller holds the dataset.
+    """
     files = await texts_of(target, [window.data_id for window in windows])
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
         chunks = await chunks_of([window.data_id for window in windows])
