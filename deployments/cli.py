@@ -5,10 +5,12 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from deployments.live import Live
 from deployments.terminal import (
     DONE,
     FAILED,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
     from session_memory.forecast import Forecast
     from session_memory.forget_report import ForgetReport
+    from session_memory.pending_report import PendingReport
     from session_memory.report import PersistReport, RebuildReport
     from session_memory.status import StatusReport
     from session_memory.verify_report import VerifyReport
@@ -43,7 +46,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done.",
 )
 
-Sessions = Annotated[list[str], typer.Argument(metavar="SESSION...", help="Session ids, as the agent named them.")]
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="A session id, as the agent named it.")]
 User = Annotated[
     str | None,
@@ -75,9 +77,40 @@ def plan(
 
 
 @app.command()
-def persist(sessions: Sessions, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
-    """Put named sessions into the knowledge graph."""
-    _run(lambda: _persist(user, sessions, dataset), as_json=as_json, doing="Persisting")
+def persist(
+    sessions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SESSION...", help="Session ids, as the agent named them.", show_default=False),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose sessions: an e-mail or a UUID.",
+            show_default="cognee's default user; with --pending: everybody",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to: the name of one of the user's datasets, or a UUID.",
+            show_default="main_dataset; with --pending: wherever each belongs",
+        ),
+    ] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Everything that is in no dataset yet.")] = False,
+    background: Annotated[bool, typer.Option("--background", help="Hand it to a worker, and return.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put named sessions into the knowledge graph, or everything that is pending."""
+    if bool(sessions) == pending:
+        fail("usage", "Name the sessions to persist, or use `--pending` for all that wait.", USAGE, as_json=as_json)
+    if pending and background:
+        run = "prefect deployment run persist-pending-sessions/nightly"
+        fail("usage", f"What is pending is handed to a worker with `{run}`.", USAGE, as_json=as_json)
+    if pending:
+        _run(lambda: _persist_pending(_only(user), _only(dataset)), as_json=as_json, doing="Persisting")
+    else:
+        work = partial(_persist, user, sessions or [], dataset or "main_dataset", background=background)
+        _run(work, as_json=as_json, doing="Persisting")
 
 
 @app.command()
@@ -225,10 +258,18 @@ def main() -> NoReturn:
     raise SystemExit(DONE)
 
 
-async def _persist(user: str | None, session_ids: list[str], dataset: str) -> "PersistReport":
+async def _persist(
+    user: str | None, session_ids: list[str], dataset: str, *, background: bool = False
+) -> "PersistReport":
     from flows.persist_sessions import persist_sessions
 
-    return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset)
+    return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset, run_in_background=background)
+
+
+async def _persist_pending(users: list[str] | None, datasets: list[str] | None) -> "PendingReport":
+    from flows.persist_pending_sessions import persist_pending_sessions
+
+    return await persist_pending_sessions(users=users, datasets=datasets)
 
 
 async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistReport":
@@ -352,11 +393,14 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
     """Run `work`, print its report or its error, and leave with the exit code that says which."""
     quiet()
     code = DONE
+    live = Live(err, f"{doing}… {LOADING}")
 
     def reported() -> "Report":
         nonlocal code
+        from flows.progress import watched_by
+
         try:
-            with err.status(f"{doing}… {LOADING}"):
+            with live.shown(), watched_by(live):
                 return asyncio.run(work())
         except SessionsNotPersisted as error:
             if error.report is None:
@@ -365,5 +409,5 @@ def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, do
             return error.report
 
     report = guarded(reported, as_json=as_json)
-    answer(report, as_json=as_json)
+    answer(report, as_json=as_json, told=live.told)
     raise typer.Exit(code)

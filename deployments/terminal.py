@@ -1,6 +1,7 @@
 """How the commands speak: answers on standard output, the rest on standard error, an exit code that says which."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol, TypeVar
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from session_memory.errors import PrefectUnreachable, SessionMemoryError
+from session_memory.report import PersistReport
 
 T = TypeVar("T")
 
@@ -46,12 +48,13 @@ class TableReport(Report, Protocol):
         """The lines that follow it."""
 
 
-def answer(report: Report, *, as_json: bool) -> None:
-    """Print a report."""
+def answer(report: Report, *, as_json: bool, told: bool = False) -> None:
+    """Print a report; of what was `told` on the terminal while it happened, only what went wrong again."""
     if as_json:
         print(report.model_dump_json())  # noqa: T201 - the answer, not a log
     else:
-        out.print(report.asstr(), markup=False, highlight=False, soft_wrap=True)
+        text = report.asstr(told=True) if told and isinstance(report, PersistReport) else report.asstr()
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def answer_table(report: TableReport, *, as_json: bool) -> None:
@@ -60,17 +63,26 @@ def answer_table(report: TableReport, *, as_json: bool) -> None:
         answer(report, as_json=as_json)
         return
     rows = report.rows()
+    columns = [(name, [row[at] for row in rows]) for at, name in enumerate(report.columns())]
+    # What is the same in every row is said once: at 80 columns an e-mail in each would fold the ids.
+    same = [(name, cells[0]) for name, cells in columns if len(rows) > 1 and _is_same(cells)]
     if rows:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for at, name in enumerate(report.columns()):
-            numbers = all(not row[at] or row[at].isdigit() for row in rows)
+        shown = [(name, cells) for name, cells in columns if any(cells) and (name, cells[0]) not in same]
+        for name, cells in shown:
+            numbers = all(not cell or cell.isdigit() for cell in cells)
             # Ids are folded, not cut: they are what the next command is given.
             table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
-        for row in rows:
+        for row in zip(*(cells for _, cells in shown), strict=True):
             table.add_row(*map(Text, row))
         out.print(table)
-    for line in report.summary():
+    for line in [*(f"{name}: {cell}" for name, cell in same), *report.summary()]:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _is_same(cells: Sequence[str]) -> bool:
+    """Whether a column has one word, no number and no gap, in all rows."""
+    return len(set(cells)) == 1 and bool(cells[0]) and not cells[0].isdigit()
 
 
 def guarded(work: Callable[[], T], *, as_json: bool) -> T:
@@ -103,6 +115,8 @@ def fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
 def quiet() -> None:
     """Keep logs off the terminal: what a run did is in its report and on Prefect's page. Before Prefect is imported."""
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        # Else Python prints what no handler takes.
+        logging.getLogger().addHandler(logging.NullHandler())
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")

@@ -116,7 +116,7 @@ class _Work:
 
     async def do(self, *, at_a_time: int) -> None:
         """Run all groups: several datasets at a time, one dataset's groups one after another."""
-        await self._progress.advance()
+        await self._progress.show()
         places = asyncio.Semaphore(at_a_time)
         by_dataset: dict[UUID, list[Group]] = {}
         for group in self._groups:
@@ -126,7 +126,8 @@ class _Work:
             async with places:
                 for group in groups:
                     await self._do_group(group)
-                    await self._progress.advance(len(group.sessions))
+                    self._progress.count(len(group.sessions))
+                    await self._progress.show()
 
         await asyncio.gather(*map(do_dataset, by_dataset.values()))
 

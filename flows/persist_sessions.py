@@ -10,14 +10,14 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field, StringConstraints
 
-from flows import background
+from flows import background, progress
 from flows.final_state import final_state
 from flows.progress import Progress
 from session_memory import llm_usage, runtime
 from session_memory.errors import SessionMemoryError, WriteFailed
 from session_memory.llm_limits import Budget
 from session_memory.models import Extraction, Receipt, Window
-from session_memory.report import PersistReport
+from session_memory.report import PersistReport, plural
 from session_memory.settings import Settings, get_settings
 from tasks.cognify_session import cognify_session
 from tasks.extract_user_sessions import extract_user_sessions
@@ -114,25 +114,59 @@ async def _commit(
     """Commit everything extracted, group by group; what failed is in the second part, by window."""
     receipts: list[Receipt] = []
     errors: dict[UUID, SessionMemoryError] = {}
-    progress = Progress(len(extraction.windows), f"Documents written, of {len(extraction.windows)}")
-    await progress.advance()
+    bar = Progress(len(extraction.windows), f"Documents written, of {len(extraction.windows)}")
+    lines = _Lines(extraction)
+    await bar.show()
+
+    async def cognify(window: Window) -> Receipt:
+        try:
+            receipt = await cognify_session(window, commits)
+            lines.ended(window, None)
+            return receipt
+        except Exception as error:
+            lines.ended(window, _as_error(error))
+            raise
+        finally:
+            bar.count()
+
     try:
         await commits.remove([data_id for plan in extraction.sessions for data_id in plan.leftovers])
         async for group in _affordable(_groups(extraction.windows, settings.windows_per_group), Budget(settings)):
             await commits.begin(group)
             # Awaited, not submitted: cognee's engines are bound to this loop.
-            results = await asyncio.gather(
-                *(cognify_session(window, commits) for window in group), return_exceptions=True
-            )
+            results = await asyncio.gather(*map(cognify, group), return_exceptions=True)
             for window, result in zip(group, results, strict=True):
                 if isinstance(result, Receipt):
                     receipts.append(result)
                 else:
                     errors[window.data_id] = _as_error(result)
-            await progress.advance(len(group))
+            await bar.show()
     except SessionMemoryError as error:
         commits.stopped = error
     return receipts, errors
+
+
+class _Lines:
+    """A line for each session, told when the last of its windows has ended."""
+
+    def __init__(self, extraction: Extraction) -> None:
+        self._sessions = [plan for plan in extraction.sessions if plan.windows]
+        self._left = {plan.session_id: len(plan.windows) for plan in self._sessions}
+        self._turns = {plan.session_id: sum(window.turns for window in plan.windows) for plan in self._sessions}
+        self._errors: dict[str, SessionMemoryError] = {}
+        self._told = 0
+
+    def ended(self, window: Window, error: SessionMemoryError | None) -> None:
+        session_id = window.session_id
+        self._left[session_id] -= 1
+        if error:
+            self._errors[session_id] = error
+        if not self._left[session_id]:
+            self._told += 1
+            failed = self._errors.get(session_id)
+            turns = self._turns[session_id]
+            what = failed.code.replace("_", " ") if failed else f"{turns} {plural('turn', turns)} persisted"
+            progress.tell(f"{self._told} of {len(self._sessions)}  {session_id}: {what}")
 
 
 def _groups(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:

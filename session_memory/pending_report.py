@@ -133,8 +133,10 @@ class PendingReport(BaseModel):
         return f", first to expire in {humanize.naturaldelta(self.next_expiry_at - self.at)}"
 
     def asstr(self) -> str:
-        """The report for a terminal: each user and dataset, what was left, the counts last."""
+        """The report for a terminal: each user and dataset, what failed and what to do, what was left, the counts."""
         lines = [f"{run.user} into {run.dataset}: {run.summary()}" for run in self.runs[:_SHOWN]]
+        failed = [(run, one) for run in self.runs for one in run.failed_sessions]
+        lines += [f"{one.session_id} of {run.user} into {run.dataset}: {one.error}" for run, one in failed[:_SHOWN]]
         lines += [f"{one.session_id} of {one.user}: {_why(one)}" for one in self._left_to_show()]
         return "\n".join([*lines, *self._cut_note(), self.summary()])
 

@@ -1,6 +1,7 @@
 """What a run did, session by session, for people, for machines and for Prefect's page."""
 
 from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
@@ -17,6 +18,7 @@ _ORDER = [
     Outcome.NOTHING_NEW,
     Outcome.SUBMITTED,
 ]
+_WENT_WELL = {Outcome.PERSISTED, Outcome.NOTHING_NEW}
 _WORDS = {
     Outcome.PERSISTED: "persisted",
     Outcome.NOTHING_NEW: "nothing new",
@@ -133,10 +135,15 @@ class PersistReport(BaseModel):
             f"{self.llm_calls} LLM {plural('call', self.llm_calls)}, {self.seconds:.1f} s"
         )
 
-    def asstr(self) -> str:
-        """The report for a terminal: a line a session, what to do about failures, the counts last."""
-        lines = [f"{session.session_id}: {_line(session)}" for session in _sorted(self.sessions)[:_SHOWN]]
-        lines += _cut_note(self.sessions)
+    def asstr(self, *, told: bool = False) -> str:
+        """The report for a terminal: a line a session, what to do about failures, the counts last.
+
+        Args:
+            told: sessions that went well have had their lines while the run went on.
+        """
+        sessions = [one for one in _sorted(self.sessions) if not told or one.error or one.outcome not in _WENT_WELL]
+        lines = [f"{session.session_id}: {_line(session)}" for session in sessions[:_SHOWN]]
+        lines += _cut_note(sessions)
         if self.note and self.sessions:
             lines.append(self.note)
         if self.local_model:
@@ -239,7 +246,7 @@ def _sorted(sessions: tuple[SessionReport, ...]) -> list[SessionReport]:
     return sorted(sessions, key=lambda session: _ORDER.index(session.outcome))
 
 
-def _cut_note(sessions: tuple[SessionReport, ...]) -> list[str]:
+def _cut_note(sessions: Sequence[SessionReport]) -> list[str]:
     left = len(sessions) - _SHOWN
     return [f"and {left} more; `--json` lists them all"] if left > 0 else []
 

@@ -114,7 +114,17 @@ class StatusReport(BaseModel):
 
     def columns(self) -> Sequence[str]:
         """The heads of `rows`."""
-        return ("session", "dataset", "cached", "persisted", "pending", "quarantined", "foreign", "expires in")
+        return (
+            "session",
+            "dataset",
+            "cached",
+            "persisted",
+            "pending",
+            "quarantined",
+            "foreign",
+            "removed",
+            "expires in",
+        )
 
     def rows(self) -> list[Sequence[str]]:
         """A row a session, those with pending turns first, the soonest to expire at the top."""
@@ -155,7 +165,14 @@ class StatusReport(BaseModel):
         )
 
     def _numbers(self, one: SessionStatus) -> Sequence[int]:
-        return one.turns_cached, one.turns_persisted, one.turns_pending, one.turns_quarantined, one.turns_foreign
+        return (
+            one.turns_cached,
+            one.turns_persisted,
+            one.turns_pending,
+            one.turns_quarantined,
+            one.turns_foreign,
+            one.turns_removed,
+        )
 
     def _line(self, one: SessionStatus) -> str:
         names = ("cached", "persisted", "pending", "quarantined", "foreign", "removed")
