@@ -13,7 +13,7 @@ from session_memory.errors import SessionsNotPersisted, StoreUnavailable
 from session_memory.pending_report import PendingReport
 from tests import double
 from tests.collector import attributes, collecting
-from tests.faults import processes
+from tests.faults import processes, runs
 from tests.faults.processes import Ended
 from tests.running import persist
 from tests.servers import free_port
@@ -127,6 +127,30 @@ async def test_a_collector_is_told_what_was_done_and_what_is_pending_and_no_text
     }
     assert (run.status.code, run.status.message, len(run.events)) == (2, "sessions_not_persisted", 0)
     assert attributes(night)["session_memory.sessions.left"] == 1
+
+
+async def test_a_run_on_a_worker_is_of_the_trace_that_asked_for_it():
+    from flows import background
+
+    world = await World.new()
+    session = new_session()
+    await world.say(session)
+    with collecting() as collector, telling() as told:
+        async with runs.scheduled(world, session) as (client, before):
+            with told.tracer_provider.get_tracer("an application").start_as_current_span("asking") as asking:
+                run = await background._create(client, before.deployment_id, before.parameters, "asked")
+            ended = await runs.execute(run, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+    assert ended.returncode == 0, ended.output
+    spans = collector.spans()
+    ours = spans["session_memory.persist_sessions"]
+    prefects = spans[run.name]
+    assert (ours.parent_span_id, prefects.trace_id.hex()) == (
+        prefects.span_id,
+        f"{asking.get_span_context().trace_id:032x}",
+    )
+    # Sent as well where the process ends at once: what Prefect told last.
+    assert prefects.end_time_unix_nano > ours.end_time_unix_nano
+    assert [point.as_int for point in points(collector.metrics()["session_memory.turns.persisted"])] == [1]
 
 
 async def test_a_collector_that_nobody_reaches_fails_no_run():
