@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from opentelemetry import propagate
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun, State
@@ -19,6 +20,8 @@ from prefect.exceptions import MissingResult, ObjectNotFound
 from prefect.results import get_result_store
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from prefect.telemetry.run_telemetry import LABELS_TRACEPARENT_KEY, TRACEPARENT_KEY
+from prefect.types import KeyValueLabels
 from prefect.utilities.urls import url_for
 
 from session_memory.errors import NeedsDeployment, ReportElsewhere
@@ -154,8 +157,17 @@ async def _deployment(client: PrefectClient) -> DeploymentResponse:
 
 async def _create(client: PrefectClient, deployment_id: UUID, parameters: dict[str, Any], key: str) -> FlowRun:
     """The run of a key. A key stands for its first run for ever, so what follows a dead one gets one of its own."""
-    run = await client.create_flow_run_from_deployment(deployment_id, parameters=parameters, idempotency_key=key)
+    run = await client.create_flow_run_from_deployment(
+        deployment_id, parameters=parameters, idempotency_key=key, labels=_trace()
+    )
     return await _create(client, deployment_id, parameters, _key_after(run)) if _is_dead(run) else run
+
+
+def _trace() -> KeyValueLabels:
+    """The label by which Prefect continues this run's trace in the one it makes; none where nobody traces."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return {LABELS_TRACEPARENT_KEY: carrier[TRACEPARENT_KEY]} if TRACEPARENT_KEY in carrier else {}
 
 
 async def _made_before(client: PrefectClient, key: str) -> FlowRun | None:

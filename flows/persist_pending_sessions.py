@@ -14,6 +14,7 @@ from flows import background
 from flows.final_state import final_state
 from flows.persist_sessions import Name, persist_sessions
 from flows.progress import Progress
+from session_memory import telemetry
 from session_memory.backlog import Backlog, Group, LeftSession, Limits, Reason
 from session_memory.errors import (
     DiskFull,
@@ -26,8 +27,10 @@ from session_memory.errors import (
 )
 from session_memory.models import Outcome
 from session_memory.pending_report import PendingReport
-from session_memory.report import PersistReport
+from session_memory.report import PersistReport, SessionReport
+from session_memory.run_span import run_span
 from tasks.find_pending_sessions import find_pending_sessions
+from tasks.measure_pending import measure_pending
 from tasks.publish_pending_report import publish_pending_report
 
 #: What stopped one dataset would stop every other.
@@ -78,11 +81,16 @@ async def persist_pending_sessions(
         max_sessions=max_sessions,
         max_windows=max_windows,
     )
-    backlog = await find_pending_sessions(users, datasets, limits)
-    work = _Work(backlog, on_workers=on_workers)
-    await work.do(at_a_time=datasets_at_a_time)
-    report = work.report(seconds=round(time.monotonic() - started, 3))
-    await publish_pending_report(report)
+    async with run_span("persist_pending_sessions", flow_run.id) as span:
+        backlog = await find_pending_sessions(users, datasets, limits)
+        work = _Work(backlog, on_workers=on_workers)
+        await work.do(at_a_time=datasets_at_a_time)
+        report = work.report(seconds=round(time.monotonic() - started, 3))
+        await publish_pending_report(report)
+        if users is None and telemetry.is_measured():
+            # A gauge that could not be set is a failed task on the run's page, and no failed run.
+            await measure_pending(work.unpersisted(), datasets, return_state=True)  # type: ignore[misc]
+        span.tell(report)
     return final_state(report)  # type: ignore[return-value]
 
 
@@ -157,6 +165,10 @@ class _Work:
             flow_run_id=flow_run.id, runs=self._runs, left=self._left, failed=self._failed(), seconds=seconds
         )
 
+    def unpersisted(self) -> list[LeftSession]:
+        """Every session that still has unpersisted turns: what was left, and what could not be finished."""
+        return [*self._left, *self._failed()]
+
     def _failed(self) -> list[LeftSession]:
         """Sessions that a run took and could not finish."""
         failed = {
@@ -166,9 +178,16 @@ class _Work:
             if session.outcome in {Outcome.FAILED, Outcome.PENDING}
         }
         return [
-            # What was frozen in the ledger is not lost any more when the cache expires.
-            LeftSession.of(session, Reason.ERROR, **({"expires_at": None} if outcome.turns_pending else {}))
+            LeftSession.of(session, Reason.ERROR, **_still_pending(outcome))
             for group in self._groups
             for session in group.sessions
             if (outcome := failed.get((group.user_id, group.dataset_id, session.session_id))) is not None
         ]
+
+
+def _still_pending(outcome: SessionReport) -> dict[str, object]:
+    """What is pending of a session after its run; nothing to say where the run froze nothing of it."""
+    if not outcome.turns_pending:
+        return {}
+    # What was frozen in the ledger is not lost any more when the cache expires.
+    return {"expires_at": None, "turns": outcome.turns_pending, "turns_quarantined": 0}

@@ -13,11 +13,12 @@ from pydantic import Field, StringConstraints
 from flows import background, progress
 from flows.final_state import final_state
 from flows.progress import Progress
-from session_memory import llm_usage, runtime
+from session_memory import llm_usage, runtime, telemetry
 from session_memory.errors import SessionMemoryError, WriteFailed
 from session_memory.llm_limits import Budget
 from session_memory.models import Extraction, Receipt, Window
 from session_memory.report import PersistReport, plural
+from session_memory.run_span import run_span
 from session_memory.settings import Settings, get_settings
 from tasks.cognify_session import cognify_session
 from tasks.extract_user_sessions import extract_user_sessions
@@ -26,6 +27,9 @@ from tasks.settle_sessions import settle_sessions
 
 if TYPE_CHECKING:
     from session_memory.commits import Commits
+
+# Before a run of it begins: Prefect's own span of the run is the first.
+telemetry.set_up()
 
 # At least one character that is no space; colons, spaces within and emoji are all real ids.
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
@@ -61,12 +65,14 @@ async def persist_sessions(
         NeedsDeployment: there is no deployment to hand the run to.
         SessionMemoryError: nothing could be done at all; the message says what to do.
     """
-    if session_ids is None:
-        report = PersistReport(user=user or "default user", dataset=dataset, note=NO_SESSION_IDS)
-    elif run_in_background and not background.is_on_worker():
-        report = await background.submit(user, list(dict.fromkeys(session_ids)), dataset)
-    else:
-        report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
+    async with run_span("persist_sessions", flow_run.id) as span:
+        if session_ids is None:
+            report = PersistReport(user=user or "default user", dataset=dataset, note=NO_SESSION_IDS)
+        elif run_in_background and not background.is_on_worker():
+            report = await background.submit(user, list(dict.fromkeys(session_ids)), dataset)
+        else:
+            report = await _persist(user, list(dict.fromkeys(session_ids)), dataset)
+        span.tell(report)
     return final_state(report)  # type: ignore[return-value]
 
 

@@ -37,6 +37,8 @@ class PendingSession(Frozen):
     dataset_name: str
     session_id: str
     turns: int
+    #: Those of them that the LLM refused before, and that are tried again.
+    turns_quarantined: int = 0
     windows: int
     oldest_turn_at: datetime | None
     last_turn_at: datetime | None
@@ -51,9 +53,11 @@ class LeftSession(Frozen):
     user: str
     #: The dataset's name, where one is known.
     dataset: str | None = None
+    dataset_id: UUID | None = None
     session_id: str
     #: Where they could be counted.
     turns: int | None = None
+    turns_quarantined: int = 0
     oldest_turn_at: datetime | None = None
     expires_at: datetime | None = None
     reason: Reason
@@ -63,7 +67,9 @@ class LeftSession(Frozen):
     @classmethod
     def of(cls, session: PendingSession, reason: Reason, **more: object) -> "LeftSession":
         """A pending session, left."""
-        kept = session.model_dump(include={"session_id", "turns", "oldest_turn_at", "expires_at"})
+        kept = session.model_dump(
+            include={"dataset_id", "session_id", "turns", "turns_quarantined", "oldest_turn_at", "expires_at"}
+        )
         return cls.model_validate(
             {"user": session.user_email, "dataset": session.dataset_name, "reason": reason, **kept, **more}
         )

@@ -149,7 +149,7 @@ class _Discovery:
             in_cache, in_ledger = cached[session_id], held[session_id]
             for error in (in_cache, in_ledger):
                 if isinstance(error, SessionMemoryError):
-                    found.append(_unseen(user, target.dataset_name, session_id, expires_at, error))
+                    found.append(_unseen(user, target, session_id, expires_at, error))
                     break
             else:
                 found.append(
@@ -206,6 +206,7 @@ def _pending(seen: Seen, settings: Settings) -> PendingSession | None:
         dataset_name=seen.target.dataset_name,
         session_id=seen.cached.session_id,
         turns=pending.turns,
+        turns_quarantined=pending.turns_quarantined,
         windows=pending.windows,
         oldest_turn_at=pending.oldest_turn_at,
         last_turn_at=pending.last_turn_at,
@@ -214,11 +215,12 @@ def _pending(seen: Seen, settings: Settings) -> PendingSession | None:
 
 
 def _unseen(
-    user: User, dataset: str | None, session_id: str, expires_at: datetime | None, error: SessionMemoryError
+    user: User, target: Target | None, session_id: str, expires_at: datetime | None, error: SessionMemoryError
 ) -> LeftSession:
     return LeftSession(
         user=user.email,
-        dataset=dataset,
+        dataset=target.dataset_name if target else None,
+        dataset_id=target.dataset_id if target else None,
         session_id=session_id,
         expires_at=expires_at,
         reason=Reason.ERROR,

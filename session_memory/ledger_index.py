@@ -5,10 +5,10 @@ from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data, Dataset
-from sqlalchemy import ColumnElement, and_, not_, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select, true, tuple_
 
 from session_memory.ledger import generation_of, is_complete
-from session_memory.ledger_schema import State, WindowRow
+from session_memory.ledger_schema import State, TurnRow, WindowRow
 from session_memory.models import Target
 
 _PAGE = 400
@@ -40,11 +40,7 @@ async def sessions(*, quarantine_attempts: int | None) -> AsyncIterator[list[Key
             ones that still are. Quarantined windows count while they have fewer attempts, and what was removed from a
             dataset on purpose does not. None: all sessions.
     """
-    async with get_relational_engine().get_async_session() as session:
-        datasets = (
-            await session.scalars(select(Dataset).where(Dataset.id.in_(select(WindowRow.dataset_id).distinct())))
-        ).all()
-    for dataset in datasets:
+    for dataset in await _datasets():
         wanted = true() if quarantine_attempts is None else _is_unfinished(dataset, quarantine_attempts)
         async for page in _sessions_in(dataset, wanted):
             yield page
@@ -57,6 +53,35 @@ async def sessions_of(target: Target) -> AsyncIterator[list[str]]:
     if dataset is not None:
         async for page in _sessions_in(dataset, WindowRow.owner_id == target.user_id):
             yield [session_id for _, _, session_id in page]
+
+
+async def names() -> dict[UUID, str]:
+    """The datasets that the ledger holds something of, by id; no deleted ones."""
+    return {dataset.id: dataset.name for dataset in await _datasets()}
+
+
+async def quarantined_turns(dataset_ids: list[UUID]) -> dict[UUID, int]:
+    """How many turns the LLM refused and nobody released yet, for those of the datasets that have any."""
+    found: dict[UUID, int] = {}
+    async with get_relational_engine().get_async_session() as session:
+        for start in range(0, len(dataset_ids), _PAGE):
+            rows = await session.execute(
+                select(WindowRow.dataset_id, func.count(TurnRow.qa_id))
+                .join(TurnRow, TurnRow.data_id == WindowRow.data_id)
+                .where(
+                    WindowRow.dataset_id.in_(dataset_ids[start : start + _PAGE]),
+                    WindowRow.state == State.QUARANTINED,
+                )
+                .group_by(WindowRow.dataset_id)
+            )
+            found |= {dataset_id: count for dataset_id, count in rows}
+    return found
+
+
+async def _datasets() -> list[Dataset]:
+    async with get_relational_engine().get_async_session() as session:
+        of_ledger = select(WindowRow.dataset_id).distinct()
+        return list(await session.scalars(select(Dataset).where(Dataset.id.in_(of_ledger))))
 
 
 def _is_unfinished(dataset: Dataset, quarantine_attempts: int) -> ColumnElement[bool]:

@@ -97,6 +97,8 @@ class Pending(Frozen):
     """What of a session is not in a dataset yet."""
 
     turns: int
+    #: Those of them that were refused before and are tried again.
+    turns_quarantined: int
     #: Documents that writing it takes.
     windows: int
     #: When the oldest of those turns was cached, and the newest turn of the session.

@@ -133,7 +133,8 @@ def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings
 
 def pending(cached: CachedSession, held: HeldSession, *, settings: Settings) -> Pending | None:
     """What of a session is still to be written to the dataset; None when nothing is."""
-    frozen = [held.windows[window.data_id] for window in session_plan(cached, held, settings=settings).windows]
+    planned = session_plan(cached, held, settings=settings).windows
+    frozen = [held.windows[window.data_id] for window in planned]
     fresh = [
         turn for turn in cached.turns if (before := held.turns.get(turn.qa_id)) is None or before.hash != turn.hash
     ]
@@ -142,8 +143,10 @@ def pending(cached: CachedSession, held: HeldSession, *, settings: Settings) -> 
     if not times and not any(leftovers(held)):
         return None
     every = [*times.values(), *(turn.time for turn in cached.turns)]
+    again = {turn.qa_id for window in planned if window.quarantined for turn in held.windows[window.data_id].turns}
     return Pending(
         turns=len(times),
+        turns_quarantined=len(again - {turn.qa_id for turn in fresh}),
         windows=len(frozen) + sum(1 for _ in _cut(fresh, settings)),
         oldest_turn_at=min(_moments(times.values()), default=None),
         last_turn_at=max(_moments(every), default=None),

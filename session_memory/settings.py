@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     #: A Prefect notification block, `type/name` (e.g. `slack-webhook/ops`), that is told of alerts too.
     alert_block: str = Field(default="", pattern=r"^([^/\s]+/[^/\s]+)?$")
 
+    #: Datasets whose gauges are their own; the gauges of all others are summed up in one.
+    metric_datasets: int = Field(default=100, ge=0)
+
     #: A window (one document of the graph) holds at most so many turns of one session…
     turns_per_window: PositiveInt = 20
 

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from session_memory import runtime
+from session_memory import runtime, telemetry
 from session_memory.backlog import Backlog, LeftSession, Limits, PendingSession, choose
 from session_memory.settings import get_settings
 from tasks.retry import is_transient
@@ -23,6 +23,8 @@ from tasks.retry import is_transient
 )
 async def find_pending_sessions(users: list[str] | None, datasets: list[str] | None, limits: Limits) -> Backlog:
     """Look through the cache and the ledger, a page at a time, and split what is pending by `limits`.
+
+    The gauges tell of it, so that a run that is killed has told.
 
     Args:
         users: e-mails or UUIDs; None for everybody.
@@ -41,4 +43,9 @@ async def find_pending_sessions(users: list[str] | None, datasets: list[str] | N
     left: list[LeftSession] = []
     async for found in discover(users, datasets, get_settings()):
         (pending if isinstance(found, PendingSession) else left).append(found)  # type: ignore[arg-type]
+    # What only some users have pending is no measure of a dataset.
+    if users is None and telemetry.is_measured():
+        from session_memory.measuring import measure
+
+        await measure([*pending, *left], datasets, get_settings())
     return choose(pending, left, limits, now=datetime.now(UTC))

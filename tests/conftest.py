@@ -15,6 +15,8 @@ from tests.backends import stores
 # Before anything reads its settings: nothing of the machine's own, nothing that outlives the session.
 _home = tempfile.TemporaryDirectory(prefix="session-memory-tests-")
 HOME = Path(_home.name)
+for key in [key for key in os.environ if key.startswith("OTEL_")]:
+    del os.environ[key]
 os.environ.update(
     double_module.ENVIRONMENT,
     SESSION_MEMORY_STATE_DIR=str(HOME),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,12 @@ class PrefectServer:
     @contextmanager
     def serving(self) -> Iterator["PrefectServer"]:
         """The server while the block does, on Postgres: on SQLite its automations stop it for a minute at times."""
-        with postgres(self.home / "postgres") as database, self._serving(database):
+        # Not below pytest's own folder: every other pytest of this account closes that to Postgres' account.
+        with (
+            tempfile.TemporaryDirectory(prefix="prefect-postgres-", ignore_cleanup_errors=True) as folder,
+            postgres(Path(folder)) as database,
+            self._serving(database),
+        ):
             yield self
 
     @contextmanager

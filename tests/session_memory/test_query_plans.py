@@ -75,6 +75,7 @@ async def _discovery_queries(target: Target) -> None:
     await ledger_index.datasets_of(target.user_id, ["one", "another"])
     async for _ in ledger_index.sessions(quarantine_attempts=3):
         pass
+    await ledger_index.quarantined_turns(list(await ledger_index.names()))
 
 
 @pytest.mark.parametrize("queries", [_ledger_queries, _discovery_queries])
