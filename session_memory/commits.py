@@ -183,7 +183,7 @@ class Commits:
             )
             await ledger.note_complete(self._target, list(written.complete))
             fault_points.reach("noted")
-            added |= written.complete
+            added |= written.traces.counts()
             self._note_outage(written)
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
