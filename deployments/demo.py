@@ -99,6 +99,8 @@ async def _story(console: Console) -> int:
 
         first = await persist_sessions(session_ids=[SESSION], dataset=DATASET)
     say.lines([first.summary()])
+    if first.picture:
+        console.print(f"What it added: {first.picture} (open it in a browser)", highlight=False, soft_wrap=True)
 
     say.chapter(f"Searching what was said, only in the node set {NODE_SET}")
     console.print(f"Search: {SEARCH}")

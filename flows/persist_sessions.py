@@ -1,6 +1,7 @@
 """The flow that puts named sessions of one user into one dataset."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field, StringConstraints
 
-from flows import background, progress
+from flows import background, picture, progress
 from flows.final_state import final_state
 from flows.progress import Progress
 from session_memory import llm_usage, runtime, telemetry
@@ -93,6 +94,7 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
         async with Commits(target, holder=f"flow run {flow_run.name}", settings=settings) as commits:
             receipts, errors = await _commit(commits, extraction, settings)
         sessions = await settle_sessions(target, extraction, receipts, errors, commits.stopped)
+        drawn = await picture.draw(commits.additions, target, receipts, settings)
         await llm_usage.settle()
     report = PersistReport(
         flow_run_id=flow_run.id,
@@ -108,6 +110,8 @@ async def _persist(user: str | None, session_ids: list[str], dataset: str) -> Pe
         model=engine.model,
         local_model=engine.is_local,
         seconds=round(time.monotonic() - started, 3),
+        picture=drawn,
+        host=socket.gethostname(),
         note=ADOPTED.format(count=extraction.adopted_documents) if extraction.adopted_documents else None,
     )
     await publish_report(report)

@@ -24,6 +24,7 @@ from session_memory.failures import classify
 from session_memory.holdings import HeldWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Receipt, Target, Window
+from session_memory.picture.additions import Additions
 from session_memory.settings import Settings
 
 #: With these no other window would fare better: the run stops, and everything else stays pending.
@@ -55,6 +56,8 @@ class Commits:
         self._turn = asyncio.Lock()
         #: Why nothing more is committed in this run.
         self.stopped: SessionMemoryError | None = None
+        #: What was added to the graph, for the run's picture.
+        self.additions = Additions()
 
     async def __aenter__(self) -> Self:
         return self
@@ -178,8 +181,11 @@ class Commits:
             )
             await ledger.note_complete(self._target, list(written.complete))
             fault_points.reach("noted")
-            added |= written.complete
+            added |= written.traces.counts()
             self._note_outage(written)
+            if self._settings.pictures:
+                # Now, while the graph is open and what the new documents replace is still in it.
+                await self.additions.read(self._target, todo, written.complete, written.traces)
             todo = await self._after_failures(written.failed, todo, failed)
         await self._remove_replaced({part.session_id for parts in members.values() for part in parts if part.replaces})
         held = await ledger.windows_by_id(self._target, members)

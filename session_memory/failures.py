@@ -61,6 +61,11 @@ def classify(error: BaseException) -> SessionMemoryError:
     return _known(error) or WriteFailed(kind=type(list(_chain(error))[-1]).__name__)
 
 
+def told_of(error: BaseException) -> str:
+    """What kind of error it is and where it was raised, which quotes nothing."""
+    return f"{type(error).__name__} at {_place(error)}"
+
+
 def _known(error: BaseException) -> SessionMemoryError | None:
     return next((known for link in _chain(error) if (known := _classify_one(link)) is not None), None)
 

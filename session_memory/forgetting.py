@@ -28,6 +28,7 @@ from session_memory.foreign import ForeignDocuments
 from session_memory.forget_report import ForgetReport
 from session_memory.holdings import HeldSession
 from session_memory.models import Target
+from session_memory.picture import folder as pictures
 from session_memory.settings import Settings
 
 
@@ -62,6 +63,8 @@ async def forget(target: Target, session_id: str, *, turn: str | None, cache: bo
             # In a task, whose context ends with it.
             await asyncio.create_task(_uncache(target, session_id, turn))
         in_use = await erasure.erase(target, cache=cache)
+    # They show what its turns were about.
+    pictures.remove(pictures.folder_in(settings.state_path), target.dataset_name)
     elsewhere = await _elsewhere(target, session_id)
     return report.model_copy(update={"cache": cache, "elsewhere": elsewhere, "files_in_use": tuple(in_use)})
 

@@ -14,7 +14,6 @@ import cognee
 from cognee.api.v1.cognify.cognify import get_default_tasks
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
-from cognee.infrastructure.databases.provenance import get_data_id_from_source_ref_key
 from cognee.infrastructure.databases.provenance.markers import mark_graph_provenance_if_empty
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.databases.vector.compact_vector_store import compact_vector_store
@@ -43,6 +42,7 @@ from session_memory.holdings import HeldWindow
 from session_memory.joining import Gate
 from session_memory.ledger import is_complete
 from session_memory.models import Target
+from session_memory.traces import Traces, traces_of
 
 _COGNIFY = "cognify_pipeline"
 
@@ -67,10 +67,12 @@ class SessionDocument(DataItem):  # type: ignore[misc]
 class Written:
     """What became of a group of documents."""
 
-    #: In the graph, with the nodes and edges each added or touched.
-    complete: dict[UUID, tuple[int, int]]
+    #: In the graph.
+    complete: set[UUID]
     #: Not in the graph, and no trace of them left in the dataset.
     failed: dict[UUID, SessionMemoryError]
+    #: The nodes and edges that they added or touched.
+    traces: Traces
 
 
 async def write(
@@ -89,11 +91,11 @@ async def write(
         async with asyncio.timeout(timeout_seconds):
             await _add(target, user, windows)
             fault_points.reach("added")
-            errors, added = await _cognify(target, user, await _rows(target, ids), asked)
+            errors, traces = await _cognify(target, user, await _rows(target, ids), asked)
     except TimeoutError:
-        errors, added = dict.fromkeys(ids, WriteTookTooLong(seconds=round(timeout_seconds))), {}
+        errors, traces = dict.fromkeys(ids, WriteTookTooLong(seconds=round(timeout_seconds))), Traces()
     except Exception as error:  # noqa: BLE001 - whatever cognee or its stores raise becomes an error of ours
-        errors, added = dict.fromkeys(ids, classify(error)), {}
+        errors, traces = dict.fromkeys(ids, classify(error)), Traces()
     fault_points.reach("cognified")
     complete = await complete_among(target, ids)
     failed = {
@@ -105,7 +107,7 @@ async def write(
         # Only what can be written again: a document whose frozen text is purged is its only copy.
         if window.data_id in failed and window.text is not None:
             await remove(target, window.data_id)
-    return Written(complete={data_id: added.get(data_id, (0, 0)) for data_id in complete}, failed=failed)
+    return Written(complete=complete, failed=failed, traces=traces)
 
 
 async def complete_among(target: Target, ids: Sequence[UUID]) -> set[UUID]:
@@ -184,11 +186,10 @@ async def _add(target: Target, user: User, windows: Sequence[HeldWindow]) -> Non
 
 async def _cognify(
     target: Target, user: User, rows: Sequence[Data], asked: Callable[[], None]
-) -> tuple[dict[UUID, SessionMemoryError], dict[UUID, tuple[int, int]]]:
-    """Run cognee's pipeline over `rows`; the errors of those that failed, and what the others added."""
+) -> tuple[dict[UUID, SessionMemoryError], Traces]:
+    """Run cognee's pipeline over `rows`; the errors of those that failed, and what the others left in the graph."""
     results: list[dict[str, Any]] = []
     run_id: UUID | None = None
-    added: dict[UUID, tuple[int, int]] = {}
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
         # Once, before every document of a new dataset tries to.
         await mark_graph_provenance_if_empty(await get_graph_engine())
@@ -206,26 +207,9 @@ async def _cognify(
         ):
             run_id = info.pipeline_run_id
             results = getattr(info, "data_ingestion_info", None) or results
-    if run_id is not None:
-        added = await _added_by(target, run_id)
+    traces = await traces_of(target, run_id) if run_id is not None else Traces()
     errors = {UUID(str(result["data_id"])): classify(result["error"]) for result in results if result.get("error")}
-    return errors, added
-
-
-async def _added_by(target: Target, run_id: UUID) -> dict[UUID, tuple[int, int]]:
-    """How many nodes and edges each document of a run added or touched."""
-    counts: dict[UUID, tuple[int, int]] = {}
-    async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
-        graph = await get_graph_engine()
-        nodes = await graph.find_node_source_refs_by_pipeline_run(str(run_id))
-        edges = await graph.find_edge_source_refs_by_pipeline_run(str(run_id))
-    for found, place in ((nodes, 0), (edges, 1)):
-        for refs in found.values():
-            for data_id in {get_data_id_from_source_ref_key(ref) for ref in refs}:
-                count = list(counts.get(data_id, (0, 0)))
-                count[place] += 1
-                counts[data_id] = (count[0], count[1])
-    return counts
+    return errors, traces
 
 
 async def _rows(target: Target, ids: Sequence[UUID]) -> list[Data]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
@@ -83,6 +84,10 @@ class PersistReport(BaseModel):
     #: Whether that was the packaged rules, because no LLM is configured.
     local_model: bool = False
     seconds: float = 0.0
+    #: The file that shows what the run added to the graph; None when it added nothing.
+    picture: str | None = None
+    #: The machine the run was on, where that file is.
+    host: str | None = None
     #: What to know besides the sessions, e.g. that none were named.
     note: str | None = None
 
@@ -136,7 +141,7 @@ class PersistReport(BaseModel):
         )
 
     def asstr(self, *, told: bool = False) -> str:
-        """The report for a terminal: a line a session, what to do about failures, the counts last.
+        """The report for a terminal: a line a session, what to do about failures, the counts, the picture.
 
         Args:
             told: sessions that went well have had their lines while the run went on.
@@ -148,7 +153,10 @@ class PersistReport(BaseModel):
             lines.append(self.note)
         if self.local_model:
             lines.append("No LLM is configured: the packaged rules read the text. Set LLM_API_KEY for a better graph.")
-        return "\n".join([*lines, self.summary()])
+        lines.append(self.summary())
+        if self.picture:
+            lines.append(f"What it added to the graph: {self.picture}")
+        return "\n".join(lines)
 
     def to_markdown(self) -> str:
         """The report for Prefect's page of a run; its sessions are in `table`."""
@@ -174,8 +182,16 @@ class PersistReport(BaseModel):
                 ""
             ]
         lines += [self.note, ""] if self.note else []
-        lines += [f"Model: {self.model}"] if self.model and self.llm_calls else []
+        lines += [f"Model: {self.model}", ""] if self.model and self.llm_calls else []
+        lines += self._where_the_picture_is()
         return "\n".join(lines)
+
+    def _where_the_picture_is(self) -> list[str]:
+        if not self.picture:
+            return []
+        # Browsers open no file from a page of a server, so the path is there to be copied.
+        link = f"[What it added]({Path(self.picture).as_uri()})"
+        return [f"{link} to the graph, a file on {cell(self.host or 'this machine')}: `{cell(self.picture)}`"]
 
     def table(self) -> list[dict[str, str | int]]:
         """A row for each session, those somebody should look at first; cut where a page would not open any more."""

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     #: Runs that try a quarantined window again on their own; after that only `session-memory retry` does.
     quarantine_attempts: PositiveInt = 3
 
+    #: Pictures of runs that are kept on this machine, the newest; 0: none are drawn.
+    pictures: int = Field(default=50, ge=0)
+
     #: Days after which the ledger forgets the text of a window that is in the graph.
     text_retention_days: float = Field(default=7.0, ge=0)
 

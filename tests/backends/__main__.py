@@ -26,6 +26,7 @@ _SUITES = {
     "postgres": (*_JOB, *_faults("kill", "races", "recovery", "ledger_lost")),
     "postgres-graph": (
         *_JOB,
+        "tests/flows/test_picture.py",
         *_faults("kill", "races", "recovery", "mid_run", "cancel", "llm"),
         "tests/backends/check_connections.py",
     ),

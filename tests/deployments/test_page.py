@@ -1,42 +1,24 @@
 """Prefect's page, as a person uses it, in a real browser: the form, the run, its report."""
 
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from tests.deployments import browser
+from tests.deployments.browser import SCREENSHOTS
 from tests.deployments.prefect_server import PrefectServer
 from tests.world import World, new_session
 
-#: For people to look at; git ignores it.
-SCREENSHOTS = Path(__file__).parent / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.usefixtures("worker", "llm"),
-    pytest.mark.skipif(
-        CHROMIUM is None and "REQUIRE_BROWSER" not in os.environ,
-        reason="no Chromium on this machine: apt-get install chromium",
-    ),
-]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("worker", "llm"), browser.needed]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page() -> AsyncIterator[Page]:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    async with async_playwright() as playwright:
-        # As root, which CI is, Chromium runs only without its sandbox.
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": 1280, "height": 1400})
-        page.set_default_timeout(20_000)
+    async with browser.showing(1280, 1400) as page:
         yield page
-        await browser.close()
 
 
 async def test_the_form_runs_it_and_the_runs_page_shows_the_report(server: PrefectServer, world: World, page: Page):
