@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
 from tests.faults import processes
-from tests.world import new_session
+from tests.world import World, new_session, new_user
 
 
 async def command(*arguments: str, **extra: str) -> tuple[int, str, str]:
@@ -61,6 +62,59 @@ async def test_retry_tries_a_quarantined_session_again(world, llm):
     code, _, err = await command("retry", session, *dataset)
     assert code == 1
     assert "nothing to try again" in err
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_plan_persist_verify_and_forget_tell_one_story(llm):
+    world = await World.new(await new_user(), "main_dataset")
+    sessions = sorted(new_session() for _ in range(2))
+    turns = [await world.say(session) for session in sessions for _ in range(2)]
+    mine = ("--user", world.user.email)
+    code, out, _ = await command("plan", *mine, "--json")
+    planned = json.loads(out)
+    assert (code, planned["llm_calls"]) == (0, 4)
+    code, out, _ = await command("persist", "--pending", *mine, "--json")
+    assert code == 0, out
+    assert json.loads(out)["runs"][0]["llm_calls"] == planned["llm_calls"]
+    code, out, _ = await command("verify", *mine)
+    assert (code, out.split(" proved")[0]) == (0, "all 4 turns of 2 sessions")
+    code, out, _ = await command("forget", sessions[0], *mine, "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "not_confirmed")
+    assert await world.all_stored_once()
+    code, out, _ = await command("forget", sessions[0], "--turn", turns[0], *mine, "--yes", "--json")
+    assert code == 0, out
+    report = json.loads(out)
+    assert (report["turns_forgotten"], report["turns_rewritten"], report["rewritten"]) == (1, 1, True)
+    stored = await world.stored()
+    assert [stored[turn] for turn in turns] == [(0, 0), (1, 1), (1, 1), (1, 1)]
+    code, out, _ = await command("status", *mine)
+    assert f"{sessions[0]} in main_dataset: 2 cached, 1 persisted, 1 removed" in out
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("arguments", [(), ("chat-1", "--pending"), ("--pending", "--background")])
+async def test_persist_says_what_it_needs(arguments):
+    code, _, err = await command("persist", *arguments)
+    assert code == 2
+    assert "--pending" in err or "persist-pending-sessions/nightly" in err
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_verify_repairs_what_was_removed_behind_its_back(llm):
+    world, session = await World.new(await new_user(), "main_dataset"), new_session()
+    await world.say(session)
+    mine = ("--user", world.user.email)
+    await command("persist", session, *mine)
+    (document,) = await world.documents()
+    os.remove(urlparse(document.raw_data_location).path)
+    code, out, _ = await command("verify", *mine)
+    assert code == 1
+    assert "its document cannot be read" in out
+    assert "`--repair`" in out
+    code, out, _ = await command("verify", *mine, "--repair")
+    assert code == 0, out
+    assert "1 turn written again" in out
+    assert await world.all_stored_once()
 
 
 def test_a_prefect_server_that_does_not_answer_is_named_without_a_traceback(tmp_path):

@@ -26,7 +26,9 @@ ELSEWHERE = {
     "make test": ".ci/run",
     "make demo": "tests/deployments/test_cli.py::test_the_demo_tells_the_story_with_no_key_and_no_network",
     "make serve": "tests/deployments/test_serve.py::test_it_serves_until_ctrl_c_and_leaves_nothing_behind",
-    "cp .env.example .env": "tests/session_memory/test_settings.py::test_every_key_stands_in_the_example_with_its_default",
+    "cp .env.example .env": (
+        "tests/session_memory/test_settings.py::test_every_key_stands_in_the_example_with_its_default"
+    ),
     "prefect work-pool create session-memory --type process": "tests/deployments/conftest.py::server",
     "prefect deploy --all": "tests/deployments/conftest.py::server",
     "prefect worker start --pool session-memory": "tests/deployments/conftest.py::worker",
