@@ -69,6 +69,12 @@ def hash_of(question: str, answer: str) -> str:
     return hashlib.sha256(json.dumps([question, answer]).encode()).hexdigest()
 
 
+def text_hash(text: str) -> str:
+    """SHA-256 of a turn's text as it stands in its document."""
+    # Half an emoji is no UTF-8, and a cache may hold one.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def question_and_answer(question: str, answer: str) -> str:
     """A turn's text in the form cognee's own session pipeline writes."""
     return f"Question: {question}\n\nAnswer: {answer}\n\n"
@@ -90,7 +96,15 @@ def render(session_id: str, turns: list[Turn]) -> Document:
     for turn in turns:
         start = len(text)
         text += turn.text
-        refs.append(TurnRef(qa_id=turn.qa_id, hash=turn.hash, time=turn.time, span=(start, len(text))))
+        refs.append(
+            TurnRef(
+                qa_id=turn.qa_id,
+                hash=turn.hash,
+                time=turn.time,
+                span=(start, len(text)),
+                text_hash=text_hash(turn.text),
+            )
+        )
     return Document(text=text, turns=tuple(refs))
 
 

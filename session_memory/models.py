@@ -36,6 +36,8 @@ class TurnRef(Frozen):
     time: str
     #: Where the turn's text stands in its document, in characters from the start.
     span: tuple[int, int]
+    #: SHA-256 of that text, masked or not; None in documents of before it was noted.
+    text_hash: str | None = None
 
 
 class Window(Frozen):

@@ -9,7 +9,7 @@ from session_memory import document, planning
 from session_memory.document import CachedSession, Turn, question_and_answer
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import State
-from session_memory.models import Target
+from session_memory.models import Target, TurnRef
 from session_memory.settings import Settings
 
 OWNER = uuid4()
@@ -203,6 +203,15 @@ def test_turns_are_cut_out_of_a_document_as_they_were_put_in():
     turns = [turn("a", "Question: a trap\n\nAnswer: "), turn("b", "ünï 🦊"), turn("c", "")]
     made = document.render("s", turns)
     assert [one.text for one in document.turns_of(made.text, made.turns)] == [one.text for one in turns]
+
+
+def test_the_hash_of_a_turns_text_proves_it_in_its_document_and_is_none_where_it_was_not_noted():
+    made = document.render("s", [turn("a"), turn("b", "ünï 🦊 \ud83e")])
+    for ref in made.turns:
+        assert ref.text_hash == document.text_hash(made.text[slice(*ref.span)])
+    (ref, _) = made.turns
+    before = ref.model_dump(mode="json", exclude={"text_hash"})
+    assert TurnRef.model_validate(before).text_hash is None
 
 
 def test_an_entry_without_an_id_is_named_by_its_content_and_time():
