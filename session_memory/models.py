@@ -89,6 +89,8 @@ class SessionPlan(Frozen):
     foreign_turns: int = 0
     #: Turns refused before this run that are not tried in it.
     quarantined_turns: int = 0
+    #: How many things of each kind were masked in what was frozen just now.
+    masked: dict[str, int] = {}
     error_code: str | None = None
     error: str | None = None
 
