@@ -21,31 +21,6 @@ MARKER = "Zanzibarquux"
 ALLOWED = {"session_memory_window"}
 
 
-@pytest.fixture
-def all_logs():
-    """Every record of every logger, formatted as the most talkative handler would."""
-    lines: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    keep = Keep(level=logging.NOTSET)
-    root = logging.getLogger()
-    level = root.level
-    loggers = [
-        root,
-        *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs", "prefect.task_runs")),
-    ]
-    for logger in loggers:
-        logger.addHandler(keep)
-    root.setLevel(logging.DEBUG)
-    yield lines
-    root.setLevel(level)
-    for logger in loggers:
-        logger.removeHandler(keep)
-
-
 async def test_conversation_text_is_nowhere_but_where_it_belongs(world, llm, all_logs, capfd):
     good, refused, broken, edited = (new_session() for _ in range(4))
     for session, question in [
