@@ -25,7 +25,8 @@ lock: ## Compile requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --extra local --extra postgres --extra otel --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+		--extra local --extra postgres --extra otel --extra redact \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--constraint requirements.lock pyproject.toml -o deployments/docker/requirements.lock
 

@@ -24,7 +24,7 @@ from cognee.modules.improve.config import get_improve_config
 from packaging.requirements import Requirement
 from sqlalchemy import text
 
-from session_memory import cache_listing
+from session_memory import cache_listing, redaction
 from session_memory.access import authorise
 from session_memory.dataset_lock import hold_named
 from session_memory.diagnosis import Finding, ok, problem, warning
@@ -54,6 +54,7 @@ async def examine(
         *_folders(several),
         *[finding async for finding in _database(several)],
         *[finding async for finding in _cache(several, longest_wait)],
+        _redaction(),
         _improve(),
         _access_control(),
         *[finding async for finding in _models(ask=ask_models)],
@@ -199,7 +200,22 @@ async def _cache(several: bool, longest_wait: timedelta | None) -> AsyncIterator
         yield ok("expiry", f"{told}, and it is {between}")
 
 
+def _redaction() -> Finding:
+    hook = get_settings().redact
+    try:
+        redaction.load(hook)
+    except SessionMemoryError as error:
+        return problem("redaction", error.code.replace("_", " "), str(error))
+    return ok("redaction", hook or "off: what was said is kept as it was said")
+
+
 def _improve() -> Finding:
+    if get_improve_config().auto_enabled and get_settings().redact:
+        return warning(
+            "cognee's own path",
+            "IMPROVE_AUTO_ENABLED is on: remember() persists sessions too, and masks nothing",
+            "Set IMPROVE_AUTO_ENABLED=false where the agents run: SESSION_MEMORY_REDACT is for what goes this way.",
+        )
     if get_improve_config().auto_enabled:
         return warning(
             "cognee's own path",

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, Field
 
 from session_memory.models import TurnRef
+from session_memory.redaction import Redact
 
 #: Marks a document as ours, in `external_metadata`.
 MARKER = "session_memory"
@@ -19,24 +23,15 @@ _NAMESPACE = UUID("6d1f2f0e-5f0c-5c39-9d0c-0c5a3d1b7e11")
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One question and its answer, with its text; stays inside this package."""
+    """One question and its answer as they stand in a document; stays inside this package."""
 
     qa_id: str
+    #: Of what the cache held, masked or not.
     hash: str
     time: str
-    #: The turn as it stands in a document.
     text: str
-
-    @classmethod
-    def of(cls, *, qa_id: str | None, question: str, answer: str, time: str) -> "Turn":
-        """The turn of a cached entry; an entry without an id is named by its content and time."""
-        digest = hash_of(question, answer)
-        return cls(
-            qa_id=qa_id or f"{digest[:32]}@{time}",
-            hash=digest,
-            time=time,
-            text=f"{_time(time)}{question_and_answer(question, answer)}",
-        )
+    #: How many things of each kind were masked in it just now; empty when it was read from a document.
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bare_text(self) -> str:
@@ -45,11 +40,55 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CachedTurn:
+    """One question and its answer as they were said; stays in memory. Only its `redacted` turn is ever written."""
+
+    qa_id: str
+    hash: str
+    time: str
+    question: str
+    answer: str
+
+    @classmethod
+    def of(cls, *, qa_id: str | None, question: str, answer: str, time: str) -> "CachedTurn":
+        """The turn of a cached entry; an entry without an id is named by its content and time."""
+        digest = hash_of(question, answer)
+        return cls(qa_id=qa_id or f"{digest[:32]}@{time}", hash=digest, time=time, question=question, answer=answer)
+
+    @property
+    def text(self) -> str:
+        """As it would stand in a document with nothing masked."""
+        return _time(self.time) + self.bare_text
+
+    @property
+    def bare_text(self) -> str:
+        """The form in which cognee's own pipeline writes it."""
+        return question_and_answer(self.question, self.answer)
+
+    def redacted(self, redact: Redact | None) -> Turn:
+        """The turn as it is written.
+
+        Raises:
+            RedactionFailed: `redact` did.
+        """
+        if redact is None:
+            return Turn(qa_id=self.qa_id, hash=self.hash, time=self.time, text=self.text)
+        question, answer = redact(self.question), redact(self.answer)
+        return Turn(
+            qa_id=self.qa_id,
+            hash=self.hash,
+            time=self.time,
+            text=_time(self.time) + question_and_answer(question.text, answer.text),
+            masked=Counter(question.counts) + Counter(answer.counts),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CachedSession:
     """A session as the cache holds it now; without turns when it expired or never was."""
 
     session_id: str
-    turns: tuple[Turn, ...]
+    turns: tuple[CachedTurn, ...]
     #: The node set pinned to the session, added to the one all sessions get.
     node_set: tuple[str, ...]
     #: How many turns cognee's own path says it has stored: a hint, never evidence.
@@ -66,16 +105,27 @@ class Document:
 
 def hash_of(question: str, answer: str) -> str:
     """SHA-256 of a turn's question and answer."""
-    return _sha256(json.dumps([question, answer]))
+    return hashlib.sha256(json.dumps([question, answer]).encode()).hexdigest()
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def text_hash(text: str) -> str:
+    """SHA-256 of a turn's text as it stands in its document."""
+    # Half an emoji is no UTF-8, and a cache may hold one.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def question_and_answer(question: str, answer: str) -> str:
     """A turn's text in the form cognee's own session pipeline writes."""
     return f"Question: {question}\n\nAnswer: {answer}\n\n"
+
+
+def hashes_in(text: str) -> Counter[str]:
+    """The hashes of the turns in a document of cognee's own session pipeline, and how often each is there."""
+    found = Counter[str]()
+    for turn in re.split(r"(?<=\n\n)Question: ", text)[1:]:
+        question, _, answer = turn.partition("\n\nAnswer: ")
+        found[hash_of(question, answer.removesuffix("\n\n"))] += 1
+    return found
 
 
 def _time(time: str) -> str:
@@ -100,7 +150,7 @@ def render(session_id: str, turns: list[Turn]) -> Document:
                 hash=turn.hash,
                 time=turn.time,
                 span=(start, len(text)),
-                text_hash=_sha256(turn.text),
+                text_hash=text_hash(turn.text),
             )
         )
     return Document(text=text, turns=tuple(refs))
@@ -114,7 +164,7 @@ def turns_of(text: str, refs: tuple[TurnRef, ...]) -> list[Turn]:
 def says(text: str, ref: TurnRef) -> bool:
     """Whether a document's text holds, where a turn is to stand, what was written there."""
     piece = text[ref.span[0] : ref.span[1]]
-    return len(piece) == ref.span[1] - ref.span[0] and ref.text_hash in {None, _sha256(piece)}
+    return len(piece) == ref.span[1] - ref.span[0] and ref.text_hash in {None, text_hash(piece)}
 
 
 def data_id(

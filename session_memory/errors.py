@@ -190,6 +190,31 @@ class SessionUnreadable(SessionMemoryError):
     code = "session_unreadable"
 
 
+# Redaction
+
+
+class RedactionNotFound(SessionMemoryError):
+    """SESSION_MEMORY_REDACT names {hook}, and there is no such function ({kind}). Nothing was read and nothing was
+    written. Name one as `package.module:function`, of a package that is installed where the flows run; the built-in
+    one is `session_memory.redaction:mask`."""
+
+    code = "redaction_not_found"
+
+
+class RedactionExtraMissing(SessionMemoryError):
+    """SESSION_MEMORY_REDACT names the built-in redaction, and what it needs is not installed. Nothing was read and
+    nothing was written. Install it: pip install 'session-memory[redact]'."""
+
+    code = "redaction_extra_missing"
+
+
+class RedactionFailed(SessionMemoryError):
+    """The redaction {hook} failed ({kind}), so nothing of the session was kept or written. It is still pending in the
+    cache: mend the function that SESSION_MEMORY_REDACT names and run again. The other sessions are not affected."""
+
+    code = "redaction_failed"
+
+
 # Writing
 
 

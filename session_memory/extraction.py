@@ -1,19 +1,28 @@
 """Reads sessions and freezes what is pending of them in the ledger, before anything is written to the graph."""
 
+import asyncio
 from collections import Counter
+from functools import partial
 from uuid import UUID
 
 from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.modules.data.models import Data
 from sqlalchemy import select
 
-from session_memory import adoption, fault_points, ledger, planning, session_cache
-from session_memory.document import CachedSession
-from session_memory.errors import ExtractionConflict, LedgerUnreadable, SessionMemoryError, SessionUnreadable
+from session_memory import adoption, fault_points, ledger, planning, redaction, session_cache
+from session_memory.document import CachedSession, CachedTurn, Turn
+from session_memory.errors import (
+    ExtractionConflict,
+    LedgerUnreadable,
+    RedactionFailed,
+    SessionMemoryError,
+    SessionUnreadable,
+)
 from session_memory.failures import told_in_our_words
 from session_memory.foreign import ForeignDocuments, read_text
 from session_memory.holdings import Changes, HeldSession
 from session_memory.models import Extraction, SessionPlan, Target
+from session_memory.redaction import Redact
 from session_memory.settings import Settings
 
 #: Other runs would have to change a session's plan so often, each time in between.
@@ -26,13 +35,15 @@ _PAGE = 200
 async def extract(target: Target, session_ids: list[str], settings: Settings) -> Extraction:
     """Freeze everything pending of the sessions, and say what that is.
 
-    A session that cannot be read, in the cache or the ledger, is a `SessionPlan` with an error; the others are not
-    affected.
+    A session that cannot be read, in the cache or the ledger, or not masked, is a `SessionPlan` with an error; the
+    others are not affected.
 
     Raises:
+        RedactionNotFound, RedactionExtraMissing: nothing can be masked, so nothing is frozen.
         CachingDisabled, CacheUnreachable: no session can be read.
         DatasetGone: the dataset was deleted.
     """
+    redact = redaction.load(settings.redact)
     session_cache.require_caching()
     with told_in_our_words():
         adopted = await adoption.adopt(target)
@@ -42,21 +53,25 @@ async def extract(target: Target, session_ids: list[str], settings: Settings) ->
     for start in range(0, len(wanted), _PAGE):
         with told_in_our_words():
             page = wanted[start : start + _PAGE]
-            found = await _plans(target, page, documents, settings)
+            found = await _plans(target, page, documents, redact, settings)
         plans += [_as_plan(session_id, found[session_id]) for session_id in page]
     fault_points.reach("extracted")
     return Extraction(sessions=tuple(plans), adopted_documents=adopted)
 
 
 async def _plans(
-    target: Target, session_ids: list[str], documents: ForeignDocuments, settings: Settings
+    target: Target, session_ids: list[str], documents: ForeignDocuments, redact: Redact | None, settings: Settings
 ) -> dict[str, SessionPlan | SessionMemoryError]:
     """The frozen plan of each session, or why there is none."""
     for _ in range(_ATTEMPTS):
         cached, held, failed = await _read(target, session_ids)
         changes = {}
         for session_id, session in cached.items():
-            changed = await changes_of(target, session, held[session_id], documents, settings)
+            try:
+                changed = await changes_of(target, session, held[session_id], documents, redact, settings)
+            except RedactionFailed as error:
+                failed[session_id] = error
+                continue
             if changed:
                 changes[session_id] = changed
         if changes:
@@ -67,12 +82,17 @@ async def _plans(
                 if len(session_ids) == 1:
                     continue
                 # One of them; the others are not to be read again and again for it.
-                one_by_one = [await _plans(target, [session_id], documents, settings) for session_id in session_ids]
+                one_by_one = [await _plans(target, [one], documents, redact, settings) for one in session_ids]
                 return {session_id: plan for found in one_by_one for session_id, plan in found.items()}
             fault_points.reach("frozen")
             held |= await _held(target, list(changes), failed)
         plans = {
-            session_id: planning.session_plan(session, held[session_id], settings=settings)
+            session_id: planning.session_plan(
+                session,
+                held[session_id],
+                settings=settings,
+                masked=changes[session_id].masked if session_id in changes else None,
+            )
             for session_id, session in cached.items()
             if session_id not in failed
         }
@@ -81,17 +101,26 @@ async def _plans(
 
 
 async def changes_of(
-    target: Target, cached: CachedSession, held: HeldSession, documents: ForeignDocuments, settings: Settings
+    target: Target,
+    session: CachedSession,
+    held: HeldSession,
+    documents: ForeignDocuments,
+    redact: Redact | None,
+    settings: Settings,
 ) -> Changes:
     """What extraction would freeze of a session; reads, and writes nothing."""
-    return planning.plan(
+    plan = partial(
+        planning.plan,
         target,
-        cached,
+        session,
         held,
-        foreign=await _foreign(cached, held, documents),
-        texts=await _texts(target, planning.edited_and_purged(cached, held)),
+        foreign=await _foreign(session, held, documents),
+        texts=await _texts(target, planning.edited_and_purged(session, held)),
+        redact=redact,
         settings=settings,
     )
+    # A hook may take its time: the built-in one compiles its rules when it is first asked.
+    return await asyncio.to_thread(plan) if redact else plan()
 
 
 async def _read(
@@ -130,7 +159,8 @@ def _as_plan(session_id: str, found: SessionPlan | SessionMemoryError) -> Sessio
 async def _foreign(cached: CachedSession, held: HeldSession, documents: ForeignDocuments) -> set[str]:
     """Turns still to be planned or written that cognee's own path has stored meanwhile."""
     # What an earlier run left unfinished is always looked up; the rest only if cognee says it stored anything.
-    turns = planning.unsettled_turns(cached, held) + (planning.unknown_turns(cached, held) if cached.watermark else [])
+    turns: list[CachedTurn | Turn] = [*planning.unsettled_turns(cached, held)]
+    turns += planning.unknown_turns(cached, held) if cached.watermark else []
     if not turns:
         return set()
     counted = Counter(turn.hash for turn in held.turns.values() if turn.data_id is None)

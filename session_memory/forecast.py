@@ -15,12 +15,13 @@ from cognee.modules.data.processing.document_types import TextDocument
 from cognee.shared.data_models import KnowledgeGraph
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from session_memory import planning
+from session_memory import planning, redaction
 from session_memory.backlog import LeftSession
 from session_memory.discovery import Seen, look
 from session_memory.extraction import changes_of
 from session_memory.foreign import ForeignDocuments
 from session_memory.models import Frozen
+from session_memory.redaction import Redact
 from session_memory.report import plural
 from session_memory.settings import Settings
 
@@ -180,6 +181,7 @@ async def _forecasts(
     users: list[str] | None, datasets: list[str] | None, settings: Settings
 ) -> AsyncIterator[SessionForecast]:
     most = await get_max_chunk_tokens()
+    redact = redaction.load(settings.redact)
     documents: dict[UUID, ForeignDocuments] = {}
     async for seen in look(users, datasets, settings, finished=False):
         if isinstance(seen, LeftSession):
@@ -192,7 +194,7 @@ async def _forecasts(
             )
             continue
         of_dataset = documents.setdefault(seen.target.dataset_id, ForeignDocuments(seen.target))
-        texts = await _texts(seen, of_dataset, settings)
+        texts = await _texts(seen, of_dataset, redact, settings)
         if texts:
             chunks = [size for _, text in texts for size in await _chunks(text, most)]
             pending = planning.pending(seen.cached, seen.held, settings=settings)
@@ -208,9 +210,11 @@ async def _forecasts(
             )
 
 
-async def _texts(seen: Seen, documents: ForeignDocuments, settings: Settings) -> list[tuple[int, str]]:
+async def _texts(
+    seen: Seen, documents: ForeignDocuments, redact: Redact | None, settings: Settings
+) -> list[tuple[int, str]]:
     """The documents that would be written, each with its number of turns: frozen ones, and what would be frozen."""
-    changes = await changes_of(seen.target, seen.cached, seen.held, documents, settings)
+    changes = await changes_of(seen.target, seen.cached, seen.held, documents, redact, settings)
     frozen = [
         seen.held.windows[window.data_id]
         for window in planning.session_plan(seen.cached, seen.held, settings=settings).windows

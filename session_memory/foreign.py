@@ -13,7 +13,7 @@ from cognee.infrastructure.files.utils.open_data_file import open_data_file
 from cognee.modules.data.models import Data
 from sqlalchemy import String, cast, select
 
-from session_memory.document import MARKER, Turn, header
+from session_memory.document import MARKER, CachedTurn, Turn, hashes_in, header
 from session_memory.ledger import is_complete
 from session_memory.models import Target
 from session_memory.planning import NODE_SET
@@ -26,19 +26,22 @@ class ForeignDocuments:
         self._target = target
         self._by_session: dict[str, dict[UUID, str]] | None = None
 
-    async def stored(self, session_id: str, turns: Sequence[Turn], *, counted: Counter[str]) -> set[str]:
+    async def stored(self, session_id: str, turns: Sequence[CachedTurn | Turn], *, counted: Counter[str]) -> set[str]:
         """Ids of those `turns`, oldest first, whose text these documents hold.
 
-        `counted` says how many turns of a hash are already counted against the documents, so that the same
-        words said twice and stored once count once.
+        A turn that was masked when it was frozen is known by its hash, which is of what was said. `counted` says how
+        many turns of a hash are already counted against the documents, so that the same words said twice and stored
+        once count once.
         """
         texts = (await self._documents()).get(header(session_id), {}).values()
         if not texts:
             return set()
         found: set[str] = set()
         taken = counted.copy()
+        by_hash = sum((hashes_in(text) for text in texts), Counter[str]())
         for turn in turns:
-            if sum(text.count(turn.bare_text) for text in texts) > taken[turn.hash]:
+            times = max(sum(text.count(turn.bare_text) for text in texts), by_hash[turn.hash])
+            if times > taken[turn.hash]:
                 taken[turn.hash] += 1
                 found.add(turn.qa_id)
         return found

@@ -1,5 +1,7 @@
 """What the ledger holds of a session, and what a plan changes in it."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -67,6 +69,8 @@ class NewWindow:
     document: Document
     node_set: tuple[str, ...]
     replaces: UUID | None = None
+    #: How many things of each kind were masked in it.
+    masked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -80,6 +84,11 @@ class Changes:
     foreign: dict[str, str] = field(default_factory=dict)
     #: What the turns above are held as now, for those the ledger knows.
     known: dict[str, HeldTurn] = field(default_factory=dict)
+
+    @property
+    def masked(self) -> dict[str, int]:
+        """How many things of each kind are masked in the windows."""
+        return dict(sum((Counter(window.masked) for window in self.windows), Counter[str]()))
 
     def __bool__(self) -> bool:
         return bool(self.windows or self.supersedes or self.foreign)

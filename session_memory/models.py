@@ -36,7 +36,7 @@ class TurnRef(Frozen):
     time: str
     #: Where the turn's text stands in its document, in characters from the start.
     span: tuple[int, int]
-    #: SHA-256 of the turn's text as it stands there; None in documents from before it was kept.
+    #: SHA-256 of that text, masked or not; None in documents of before it was noted.
     text_hash: str | None = None
 
 
@@ -89,6 +89,8 @@ class SessionPlan(Frozen):
     foreign_turns: int = 0
     #: Turns refused before this run that are not tried in it.
     quarantined_turns: int = 0
+    #: How many things of each kind were masked in what was frozen just now.
+    masked: dict[str, int] = {}
     error_code: str | None = None
     error: str | None = None
 

@@ -1,22 +1,27 @@
 """Decides, from what the cache and the ledger hold, which windows are to be frozen. No I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 from session_memory import document
-from session_memory.document import CachedSession, Turn
+from session_memory.document import CachedSession, CachedTurn, Turn
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow, NewWindow
 from session_memory.ledger_schema import State
 from session_memory.models import Pending, SessionPlan, Target, Window
+from session_memory.redaction import Redact
 from session_memory.settings import Settings
 
 #: cognee's own name for the node set that persisted sessions get (`cognee.modules.improve.constants`).
 NODE_SET = "user_sessions_from_cache"
 
+AnyTurn = TypeVar("AnyTurn", CachedTurn, Turn)
 
-def unknown_turns(cached: CachedSession, held: HeldSession) -> list[Turn]:
+
+def unknown_turns(cached: CachedSession, held: HeldSession) -> list[CachedTurn]:
     """The cached turns that the ledger has not met."""
     return [turn for turn in cached.turns if turn.qa_id not in held.turns]
 
@@ -40,6 +45,7 @@ def plan(
     *,
     foreign: set[str],
     texts: dict[UUID, str],
+    redact: Redact | None,
     settings: Settings,
 ) -> Changes:
     """What has to change in the ledger so that every cached turn is held by a window.
@@ -47,6 +53,10 @@ def plan(
     Args:
         foreign: ids of unknown and of unsettled turns that cognee's own path has stored in the dataset.
         texts: the documents of edited windows whose frozen text is purged.
+        redact: what the turns pass through that are to be frozen.
+
+    Raises:
+        RedactionFailed: `redact` did.
     """
     changes = Changes(known=held.turns)
     changes.foreign = {turn.qa_id: turn.hash for turn in unknown_turns(cached, held) if turn.qa_id in foreign}
@@ -68,12 +78,15 @@ def plan(
         changes.supersedes.add(window.data_id)
         kept = texts.get(window.data_id) or window.text or ""
         turns = [
-            current.get(turn.qa_id, turn) for turn in document.turns_of(kept, window.turns) if turn.qa_id not in taken
+            _rewritten(turn, current.get(turn.qa_id), redact)
+            for turn in document.turns_of(kept, window.turns)
+            if turn.qa_id not in taken
         ]
         changes.windows += _windows(target, cached.session_id, turns, node_set, settings, replaces=window.data_id)
     order = {turn.qa_id: position for position, turn in enumerate(cached.turns)}
     new.sort(key=lambda turn: order[turn.qa_id])
-    changes.windows += _windows(target, cached.session_id, new, node_set, settings, replaces=None)
+    redacted = [turn.redacted(redact) for turn in new]
+    changes.windows += _windows(target, cached.session_id, redacted, node_set, settings, replaces=None)
     return changes
 
 
@@ -101,8 +114,10 @@ def without(target: Target, window: HeldWindow, text: str, qa_id: str) -> Change
     return Changes(windows=windows, supersedes={window.data_id}, known=held)
 
 
-def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings) -> SessionPlan:
-    """What is to be committed for a session whose plan is frozen."""
+def session_plan(
+    cached: CachedSession, held: HeldSession, *, settings: Settings, masked: Mapping[str, int] | None = None
+) -> SessionPlan:
+    """What is to be committed for a session whose plan is frozen, and what was `masked` in what was frozen just now."""
     windows = []
     waiting = 0
     for window in held.windows.values():
@@ -128,6 +143,7 @@ def session_plan(cached: CachedSession, held: HeldSession, *, settings: Settings
         leftovers=tuple(leftovers(held)),
         foreign_turns=sum(turn.data_id is None for turn in held.turns.values()),
         quarantined_turns=waiting,
+        masked=dict(masked or {}),
     )
 
 
@@ -173,9 +189,9 @@ def _moments(times: Iterable[str]) -> Iterator[datetime]:
             yield at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterable[tuple[UUID | None, list[Turn]]]:
+def _edited_windows(cached: CachedSession, held: HeldSession) -> Iterable[tuple[UUID | None, list[CachedTurn]]]:
     """Edited turns as they are now, by the window that holds them; None for those cognee's own path had stored."""
-    edited: dict[UUID | None, list[Turn]] = {}
+    edited: dict[UUID | None, list[CachedTurn]] = {}
     for turn in cached.turns:
         before = held.turns.get(turn.qa_id)
         if before is not None and before.hash != turn.hash:
@@ -211,6 +227,13 @@ def _successors(held: HeldSession, window: HeldWindow) -> list[HeldWindow]:
     return [other for other in held.windows.values() if other.replaces == window.data_id]
 
 
+def _rewritten(frozen: Turn, said: CachedTurn | None, redact: Redact | None) -> Turn:
+    """A turn of a document that is replaced: as it is said now; what was masked and is no edit stays as it was."""
+    if said is None or (said.hash == frozen.hash and said.text != frozen.text):
+        return frozen
+    return said.redacted(redact)
+
+
 def _windows(
     target: Target,
     session_id: str,
@@ -237,12 +260,13 @@ def _window(
         document=document.render(session_id, turns),
         node_set=node_set,
         replaces=replaces,
+        masked=sum((Counter(turn.masked) for turn in turns), Counter[str]()),
     )
 
 
-def _cut(turns: Iterable[Turn], settings: Settings) -> Iterator[list[Turn]]:
+def _cut(turns: Iterable[AnyTurn], settings: Settings) -> Iterator[list[AnyTurn]]:
     """Turns in runs that respect both caps; a turn longer than the cap is a run of its own."""
-    run: list[Turn] = []
+    run: list[AnyTurn] = []
     characters = 0
     for turn in turns:
         full = len(run) >= settings.turns_per_window or characters + len(turn.text) > settings.characters_per_window

@@ -5,11 +5,12 @@ from uuid import UUID
 
 from cognee.context_global_variables import set_database_global_context_variables
 
-from session_memory import dataset_hold, document, graph_writer, ledger, session_cache
+from session_memory import dataset_hold, document, graph_writer, ledger, redaction, session_cache
 from session_memory.document import CachedSession
 from session_memory.holdings import HeldWindow
 from session_memory.models import Target
-from session_memory.settings import Settings
+from session_memory.redaction import Redact
+from session_memory.settings import Settings, get_settings
 from session_memory.verification import chunks_of, texts_of
 
 
@@ -45,6 +46,8 @@ async def texts_anywhere(target: Target, windows: list[HeldWindow]) -> dict[UUID
     async with set_database_global_context_variables(target.dataset_id, target.dataset_owner_id):
         chunks = await chunks_of([window.data_id for window in windows])
     cached = await session_cache.read_all(target.user_id, list({window.session_id for window in windows}))
+    # As it was frozen: masked as turns are now, or as they were said.
+    hooks = list(dict.fromkeys([redaction.load(get_settings().redact), None]))
     found = {}
     for window in windows:
         session = cached[window.session_id]
@@ -52,7 +55,7 @@ async def texts_anywhere(target: Target, windows: list[HeldWindow]) -> dict[UUID
             window.text,
             files.get(window.data_id),
             "".join(chunk.text for chunk in chunks[window.data_id]),
-            _rendered(window, session) if isinstance(session, CachedSession) else None,
+            *(_rendered(window, session, redact) for redact in hooks if isinstance(session, CachedSession)),
         ]
         for text in candidates:
             if text and all(document.says(text, turn) for turn in window.turns):
@@ -61,8 +64,9 @@ async def texts_anywhere(target: Target, windows: list[HeldWindow]) -> dict[UUID
     return found
 
 
-def _rendered(window: HeldWindow, session: CachedSession) -> str | None:
+def _rendered(window: HeldWindow, session: CachedSession, redact: Redact | None) -> str | None:
     """The window's document made anew from the cache, which may hold other turns by now."""
     turns = {(turn.qa_id, turn.hash): turn for turn in session.turns}
     wanted = [turns.get((turn.qa_id, turn.hash)) for turn in window.turns]
-    return document.render(window.session_id, [turn for turn in wanted if turn]).text if all(wanted) else None
+    redacted = [turn.redacted(redact) for turn in wanted if turn]
+    return document.render(window.session_id, redacted).text if len(redacted) == len(wanted) else None

@@ -29,6 +29,13 @@ _WORDS = {
     Outcome.PENDING: "pending",
     Outcome.SUBMITTED: "submitted",
 }
+#: What the built-in redaction masks, one of it and several.
+_MASKED = {
+    "email": ("e-mail address", "e-mail addresses"),
+    "phone": ("phone number", "phone numbers"),
+    "card": ("card number", "card numbers"),
+    "key": ("key", "keys"),
+}
 _SHOWN = 200
 _ROWS = 1000
 
@@ -50,6 +57,9 @@ class SessionReport(BaseModel):
     turns_quarantined: int = 0
     #: Turns that cognee's own path had put there.
     turns_foreign: int = 0
+    #: How many things of each kind were masked in what this run froze. What a run masked that was killed before it
+    #: reported is counted by none.
+    masked: dict[str, int] = {}
     #: Whether a turn was refused in this run for the first time.
     newly_quarantined: bool = False
     nodes: int = 0
@@ -104,6 +114,12 @@ class PersistReport(BaseModel):
         """Turns this run put into the graph."""
         return sum(session.turns_persisted for session in self.sessions)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def masked(self) -> dict[str, int]:
+        """How many things of each kind were masked in what this run froze."""
+        return dict(sum((Counter(session.masked) for session in self.sessions), Counter[str]()))
+
     @property
     def nodes(self) -> int:
         """Nodes this run's documents added or touched, counted for each session."""
@@ -151,6 +167,7 @@ class PersistReport(BaseModel):
         lines += _cut_note(sessions)
         if self.note and self.sessions:
             lines.append(self.note)
+        lines += self._what_was_masked()
         if self.local_model:
             lines.append("No LLM is configured: the packaged rules read the text. Set LLM_API_KEY for a better graph.")
         lines.append(self.summary())
@@ -175,6 +192,7 @@ class PersistReport(BaseModel):
             f"| {_tokens(self.tokens_in)} | {_tokens(self.tokens_out)} | {self.seconds:.1f} |",
             "",
         ]
+        lines += [line for masked in self._what_was_masked() for line in (masked.capitalize(), "")]
         failures = [f"- `{cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
         if failures:
             lines += ["## What to do", "", *failures[:_SHOWN]]
@@ -192,6 +210,11 @@ class PersistReport(BaseModel):
         # Browsers open no file from a page of a server, so the path is there to be copied.
         link = f"[What it added]({Path(self.picture).as_uri()})"
         return [f"{link} to the graph, a file on {cell(self.host or 'this machine')}: `{cell(self.picture)}`"]
+
+    def _what_was_masked(self) -> list[str]:
+        kinds = [*(kind for kind in _MASKED if kind in self.masked), *sorted(self.masked.keys() - _MASKED.keys())]
+        told = [f"{self.masked[kind]} {_masked_words(kind, self.masked[kind])}" for kind in kinds]
+        return [f"masked: {', '.join(told)}"] if told else []
 
     def table(self) -> list[dict[str, str | int]]:
         """A row for each session, those somebody should look at first; cut where a page would not open any more."""
@@ -256,6 +279,11 @@ def _line(session: SessionReport) -> str:
         words.append(f"{session.turns_pending} pending")
     line = ", ".join(dict.fromkeys(words))
     return f"{line}. {session.error}" if session.error else line
+
+
+def _masked_words(kind: str, count: int) -> str:
+    one, several = _MASKED.get(kind, (kind, kind))
+    return one if count == 1 else several
 
 
 def _sorted(sessions: tuple[SessionReport, ...]) -> list[SessionReport]:

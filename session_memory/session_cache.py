@@ -13,7 +13,7 @@ from cognee.modules.session_lifecycle.models import SessionRecord
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from session_memory.document import CachedSession, Turn
+from session_memory.document import CachedSession, CachedTurn
 from session_memory.errors import CacheUnreachable, CachingDisabled, SessionUnreadable
 
 _MALFORMED = (ValidationError, TypeError, KeyError, AttributeError, ValueError)
@@ -61,7 +61,8 @@ async def read(owner_id: UUID, session_id: str) -> CachedSession:
     except Exception as error:  # noqa: BLE001 - each adapter raises its own driver's errors
         raise _read_error(error, session_id) from None
     turns = [
-        Turn.of(qa_id=entry.qa_id, question=entry.question, answer=entry.answer, time=entry.time) for entry in entries
+        CachedTurn.of(qa_id=entry.qa_id, question=entry.question, answer=entry.answer, time=entry.time)
+        for entry in entries
     ]
     return CachedSession(
         session_id=session_id,

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     #: one of each tenant.
     service_accounts: Annotated[tuple[str, ...], NoDecode] = ()
 
+    #: What each turn passes through before it is kept, `package.module:function`; empty: nothing does. The built-in
+    #: one, of the extra `redact`, is `session_memory.redaction:mask`.
+    redact: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
+
     #: Hours before unpersisted turns expire from which on a run over what is pending raises an alert.
     alert_hours: float = Field(default=24.0, ge=0)
 

@@ -125,6 +125,7 @@ def _report(
         turns_pending=pending,
         turns_quarantined=plan.quarantined_turns + sum(len(part.turns) for part in refused),
         turns_foreign=plan.foreign_turns,
+        masked=plan.masked,
         newly_quarantined=newly,
         nodes=sum(receipt.nodes for receipt in receipts),
         edges=sum(receipt.edges for receipt in receipts),

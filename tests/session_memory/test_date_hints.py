@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from session_memory import date_hints
-from session_memory.document import Turn, render
+from session_memory.document import CachedTurn, render
 
 _SAID = st.sampled_from(
     [
@@ -32,7 +32,9 @@ _TURNS = st.lists(st.tuples(_SAID, _SAID, st.integers(0, 10_000)), max_size=5)
 def test_hints_are_those_of_cognee(said, base):
     start = datetime(2026, 1, 31, 22, 5, 9, 123456, tzinfo=UTC)
     turns = [
-        Turn.of(qa_id=str(number), question=question, answer=answer, time=(start + timedelta(hours=hours)).isoformat())
+        CachedTurn.of(
+            qa_id=str(number), question=question, answer=answer, time=(start + timedelta(hours=hours)).isoformat()
+        ).redacted(None)
         for number, (question, answer, hours) in enumerate(said)
     ]
     text = render("chat-1", turns).text
@@ -48,7 +50,9 @@ def test_a_document_without_dates_costs_one_look_at_its_last_time(monkeypatch):
 
     monkeypatch.setattr(date_hints, "hint_lines", look)
     turns = [
-        Turn.of(qa_id=str(number), question="Where?", answer="By the river.", time=f"2026-11-0{number}T10:00:00+00:00")
+        CachedTurn.of(
+            qa_id=str(number), question="Where?", answer="By the river.", time=f"2026-11-0{number}T10:00:00+00:00"
+        ).redacted(None)
         for number in range(1, 6)
     ]
     assert date_hints.hints(render("chat-1", turns).text, None) == ([], "its time")

@@ -85,6 +85,20 @@ async def test_cognees_own_path_is_told_of_where_it_is_on(world, monkeypatch):
         assert finding.level is level
 
 
+async def test_a_redaction_is_looked_for_and_cognees_own_path_beside_it_told_of(world, monkeypatch):
+    monkeypatch.setattr(get_improve_config(), "auto_enabled", True)
+    for hook, level, advice in [
+        ("", Level.OK, "is recognised"),
+        ("session_memory.redaction:mask", Level.OK, "SESSION_MEMORY_REDACT is for what goes this way"),
+        ("no_such_package:mask", Level.PROBLEM, "SESSION_MEMORY_REDACT is for what goes this way"),
+    ]:
+        settings = get_settings().model_copy(update={"redact": hook})
+        monkeypatch.setattr(doctor, "get_settings", lambda settings=settings: settings)
+        found = {one.name: one for one in (await examined(world)).findings}
+        assert found["redaction"].level is level
+        assert advice in found["cognee's own path"].advice
+
+
 async def test_what_does_not_answer_is_named_without_its_password(world, monkeypatch):
     engine = create_async_engine("postgresql+asyncpg://cognee:secret@127.0.0.1:9/cognee")
     monkeypatch.setattr(doctor, "get_relational_engine", lambda: SimpleNamespace(engine=engine))

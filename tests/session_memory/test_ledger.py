@@ -16,7 +16,7 @@ async def planned(world, session):
     target = await authorise(None, str(world.dataset.id), get_settings())
     cached = await session_cache.read(target.user_id, session)
     held = await ledger.session_in(target, session)
-    changes = planning.plan(target, cached, held, foreign=set(), texts={}, settings=get_settings())
+    changes = planning.plan(target, cached, held, foreign=set(), texts={}, redact=None, settings=get_settings())
     return target, changes
 
 

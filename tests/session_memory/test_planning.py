@@ -1,15 +1,18 @@
 """Which windows are frozen, decided without any I/O."""
 
+from collections import Counter
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from session_memory import document, planning
-from session_memory.document import CachedSession, Turn, question_and_answer
+from session_memory.document import CachedSession, CachedTurn, question_and_answer
+from session_memory.errors import RedactionFailed
 from session_memory.holdings import Changes, HeldSession, HeldTurn, HeldWindow
 from session_memory.ledger_schema import State
-from session_memory.models import Target
+from session_memory.models import Target, TurnRef
+from session_memory.redaction import Redact, Redacted
 from session_memory.settings import Settings
 
 OWNER = uuid4()
@@ -25,16 +28,21 @@ TARGET = Target(
 SETTINGS = Settings(turns_per_window=3, characters_per_window=400)
 
 
-def turn(name: str, answer: str = "an answer") -> Turn:
-    return Turn.of(qa_id=name, question=f"What is {name}?", answer=answer, time="2026-01-01T00:00:00")
+def turn(name: str, answer: str = "an answer") -> CachedTurn:
+    return CachedTurn.of(qa_id=name, question=f"What is {name}?", answer=answer, time="2026-01-01T00:00:00")
 
 
-def cached(*turns: Turn, watermark: int = 0) -> CachedSession:
+def cached(*turns: CachedTurn, watermark: int = 0) -> CachedSession:
     return CachedSession(session_id="s", turns=turns, node_set=(), watermark=watermark)
 
 
-def plan(session: CachedSession, held: HeldSession, foreign: set[str] = frozenset()) -> Changes:  # type: ignore[assignment]
-    return planning.plan(TARGET, session, held, foreign=foreign, texts={}, settings=SETTINGS)
+def plan(
+    session: CachedSession,
+    held: HeldSession,
+    foreign: set[str] = frozenset(),  # type: ignore[assignment]
+    redact: Redact | None = None,
+) -> Changes:
+    return planning.plan(TARGET, session, held, foreign=foreign, texts={}, redact=redact, settings=SETTINGS)
 
 
 def frozen(changes: Changes, **state: object) -> HeldSession:
@@ -65,6 +73,10 @@ def frozen(changes: Changes, **state: object) -> HeldSession:
         for ref in window.document.turns
     }
     return HeldSession(windows=windows, turns=turns)
+
+
+def hide(text: str) -> Redacted:
+    return Redacted(text.replace("answer", "[x]"), {"x": text.count("answer")})
 
 
 EMPTY = HeldSession(windows={}, turns={})
@@ -201,18 +213,28 @@ def test_a_documents_id_is_what_it_is(other):
 
 def test_turns_are_cut_out_of_a_document_as_they_were_put_in():
     turns = [turn("a", "Question: a trap\n\nAnswer: "), turn("b", "ünï 🦊"), turn("c", "")]
-    made = document.render("s", turns)
+    made = document.render("s", [one.redacted(None) for one in turns])
     assert [one.text for one in document.turns_of(made.text, made.turns)] == [one.text for one in turns]
 
 
+def test_the_hash_of_a_turns_text_proves_it_in_its_document_and_is_none_where_it_was_not_noted():
+    made = document.render("s", [turn("a").redacted(None), turn("b", "ünï 🦊 \ud83e").redacted(hide)])
+    for ref in made.turns:
+        assert ref.text_hash == document.text_hash(made.text[slice(*ref.span)])
+    (ref, _) = made.turns
+    before = ref.model_dump(mode="json", exclude={"text_hash"})
+    assert TurnRef.model_validate(before).text_hash is None
+
+
 def test_an_entry_without_an_id_is_named_by_its_content_and_time():
-    one = Turn.of(qa_id=None, question="q", answer="a", time="t")
-    assert one.qa_id == Turn.of(qa_id=None, question="q", answer="a", time="t").qa_id
-    assert one.qa_id != Turn.of(qa_id=None, question="q", answer="a", time="u").qa_id
+    one = CachedTurn.of(qa_id=None, question="q", answer="a", time="t")
+    assert one.qa_id == CachedTurn.of(qa_id=None, question="q", answer="a", time="t").qa_id
+    assert one.qa_id != CachedTurn.of(qa_id=None, question="q", answer="a", time="u").qa_id
 
 
 def test_the_bare_text_of_a_turn_is_what_cognees_own_path_writes():
     assert turn("a").bare_text == question_and_answer("What is a?", "an answer")
+    assert turn("a").redacted(hide).bare_text == question_and_answer("What is a?", "an [x]")
 
 
 def test_an_unfinished_window_whose_turns_cognee_stored_meanwhile_gives_them_up_and_keeps_the_rest():
@@ -233,3 +255,52 @@ def test_a_document_is_left_over_when_cognee_stored_all_its_turns_and_not_when_i
     assert list(planning.leftovers(held)) == []
     foreign = {"a": HeldTurn(qa_id="a", hash=turn("a").hash, data_id=None)}
     assert list(planning.leftovers(HeldSession(windows=held.windows, turns=foreign))) == list(held.windows)
+
+
+def test_only_what_is_to_be_frozen_is_masked_and_its_hash_is_of_what_was_said():
+    seen = []
+
+    def hook(text: str) -> Redacted:
+        seen.append(text)
+        return hide(text)
+
+    before = plan(cached(turn("a"), turn("b")), EMPTY, redact=hook)
+    assert before.masked == {"x": 2}
+    (window,) = before.windows
+    assert "answer" not in window.document.text
+    assert [ref.hash for ref in window.document.turns] == [turn("a").hash, turn("b").hash]
+    seen.clear()
+    again = plan(cached(turn("a"), turn("b"), turn("c"), turn("d")), frozen(before), foreign={"d"}, redact=hook)
+    assert ids(again) == [["c"]]
+    assert seen == ["What is c?", "an answer"]
+    assert again.masked == {"x": 1}
+
+
+def test_in_a_document_that_is_replaced_what_was_masked_stays_and_what_was_not_is_masked():
+    edit = cached(turn("a"), turn("b", "another answer"))
+    masked = frozen(plan(cached(turn("a"), turn("b")), EMPTY, redact=hide), **IN_GRAPH)
+    (window,) = plan(edit, masked).windows
+    assert "an [x]" in window.document.text
+    assert "another answer" in window.document.text
+    said = frozen(plan(cached(turn("gone"), turn("a"), turn("b")), EMPTY), **IN_GRAPH)
+    changes = plan(edit, said, redact=hide)
+    (window,) = changes.windows
+    # What the cache has lost is known by its document alone.
+    assert window.document.text.count("an answer") == 1
+    assert changes.masked == {"x": 2}
+
+
+def test_nothing_is_planned_of_a_session_whose_redaction_fails():
+    def fails(text: str) -> Redacted:
+        raise RedactionFailed(hook="a:b", kind="ValueError")
+
+    with pytest.raises(RedactionFailed):
+        plan(cached(turn("a")), EMPTY, redact=fails)
+    assert not plan(cached(turn("a")), frozen(plan(cached(turn("a")), EMPTY)), redact=fails)
+
+
+def test_the_turns_of_cognees_own_documents_are_known_by_their_hashes():
+    turns = [turn("a"), turn("b", "ünï\n\n🦊"), turn("a"), turn("c", "")]
+    text = document.header("s") + "".join(one.bare_text for one in turns)
+    assert document.hashes_in(text) == Counter(one.hash for one in turns)
+    assert document.hashes_in(document.header("s")) == {}

@@ -90,3 +90,17 @@ def test_a_long_report_is_cut_and_says_so():
     assert len(report.table()) == 1000
     failed = tuple(SessionReport(session_id=str(n), outcome=Outcome.FAILED, error="e") for n in range(1000))
     assert "and 800 more" in PersistReport(user="u", dataset="d", sessions=failed).to_markdown()
+
+
+def test_what_was_masked_is_told_in_words_the_built_in_kinds_first_and_not_at_all_when_nothing_was():
+    sessions = (
+        SessionReport(session_id="a", outcome=Outcome.PERSISTED, masked={"email": 1, "place": 2}),
+        SessionReport(session_id="b", outcome=Outcome.PERSISTED, masked={"email": 2, "card": 1}),
+    )
+    report = PersistReport(user="u", dataset="d", sessions=sessions)
+    assert report.masked == {"email": 3, "place": 2, "card": 1}
+    told = "masked: 3 e-mail addresses, 1 card number, 2 place"
+    assert told in report.asstr().splitlines()
+    assert told.capitalize() in report.to_markdown().splitlines()
+    assert json.loads(report.model_dump_json())["masked"] == report.masked
+    assert "masked" not in REPORT.asstr() + REPORT.to_markdown().lower()

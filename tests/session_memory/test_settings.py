@@ -25,7 +25,13 @@ def test_every_key_stands_in_the_example_with_its_default():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("TURNS_PER_WINDOW", "0"), ("WINDOWS_PER_GROUP", "101"), ("LOCAL_MODELS", "maybe")]
+    ("key", "value"),
+    [
+        ("TURNS_PER_WINDOW", "0"),
+        ("WINDOWS_PER_GROUP", "101"),
+        ("LOCAL_MODELS", "maybe"),
+        ("REDACT", "a.module.function"),
+    ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name(monkeypatch, key, value):
     monkeypatch.setenv(f"SESSION_MEMORY_{key}", value)
