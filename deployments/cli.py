@@ -4,12 +4,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from deployments import actions
 from deployments.live import Live
 from deployments.terminal import (
     DONE,
@@ -31,11 +31,7 @@ from session_memory.errors import SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
-    from session_memory.forecast import Forecast
     from session_memory.forget_report import ForgetReport
-    from session_memory.pending_report import PendingReport
-    from session_memory.report import PersistReport, RebuildReport
-    from session_memory.status import StatusReport
     from session_memory.verify_report import VerifyReport
 
 app = typer.Typer(
@@ -73,7 +69,7 @@ def plan(
     sessions: SomeSessions = None, user: OnlyUser = None, dataset: OnlyDataset = None, as_json: AsJson = False
 ) -> None:
     """Show what persisting what is pending would do and cost. Writes nothing and asks no LLM."""
-    _show(lambda: _plan(user, dataset, sessions), as_json=as_json)
+    _show(lambda: actions.plan(_only(user), _only(dataset), sessions), as_json=as_json)
 
 
 @app.command()
@@ -107,16 +103,16 @@ def persist(
         run = "prefect deployment run persist-pending-sessions/nightly"
         fail("usage", f"What is pending is handed to a worker with `{run}`.", USAGE, as_json=as_json)
     if pending:
-        _run(lambda: _persist_pending(_only(user), _only(dataset)), as_json=as_json, doing="Persisting")
+        _run(lambda: actions.persist_pending(_only(user), _only(dataset)), as_json=as_json, doing="Persisting")
     else:
-        work = partial(_persist, user, sessions or [], dataset or "main_dataset", background=background)
+        work = partial(actions.persist, user, sessions or [], dataset or "main_dataset", background=background)
         _run(work, as_json=as_json, doing="Persisting")
 
 
 @app.command()
 def retry(session: Session, user: User = None, dataset: Dataset = "main_dataset", as_json: AsJson = False) -> None:
     """Try the quarantined turns of a session again."""
-    _run(lambda: _retry(user, session, dataset), as_json=as_json, doing="Trying again")
+    _run(lambda: actions.retry(user, session, dataset), as_json=as_json, doing="Trying again")
 
 
 @app.command()
@@ -124,7 +120,7 @@ def status(
     sessions: SomeSessions = None, user: OnlyUser = None, dataset: OnlyDataset = None, as_json: AsJson = False
 ) -> None:
     """Show what became of each session so far, in each dataset, and the last runs."""
-    _show(lambda: _status(user, dataset, sessions), as_json=as_json)
+    _show(lambda: actions.status(_only(user), _only(dataset), sessions), as_json=as_json)
 
 
 @app.command()
@@ -140,11 +136,11 @@ def verify(
 
     def work() -> "VerifyReport":
         with err.status(f"Verifying… {LOADING}") as status:
-            return asyncio.run(_verify(user, sessions, dataset, repair=repair, say=status.update))
+            return asyncio.run(actions.verify(user, sessions, dataset, repair=repair, say=status.update))
 
     report = guarded(work, as_json=as_json)
     answer(report, as_json=as_json)
-    raise typer.Exit(FAILED if report.problems else DONE)
+    raise typer.Exit(FAILED if report.problems else PARTLY if report.turns_to_write else DONE)
 
 
 @app.command()
@@ -169,7 +165,7 @@ def forget(
 
     def work() -> "ForgetReport":
         with err.status(f"Forgetting… {LOADING}"):
-            return asyncio.run(_forget(user, session, turn, dataset, cache=cache))
+            return asyncio.run(actions.forget(user, session, turn, dataset, cache=cache))
 
     report = guarded(work, as_json=as_json)
     answer(report, as_json=as_json)
@@ -179,7 +175,7 @@ def forget(
 @app.command()
 def rebuild(user: User = None, dataset: Dataset = "main_dataset", drop: Drop = False, as_json: AsJson = False) -> None:
     """Drop what cannot be read of the ledger, and take it from the dataset's documents."""
-    _run(lambda: _rebuild(user, dataset, drop=drop), as_json=as_json, doing="Rebuilding the ledger")
+    _run(lambda: actions.rebuild(user, dataset, drop=drop), as_json=as_json, doing="Rebuilding the ledger")
 
 
 @app.command()
@@ -256,122 +252,6 @@ def main() -> NoReturn:
     """The entry point."""
     app()
     raise SystemExit(DONE)
-
-
-async def _persist(
-    user: str | None, session_ids: list[str], dataset: str, *, background: bool = False
-) -> "PersistReport":
-    from flows.persist_sessions import persist_sessions
-
-    return await persist_sessions(user=user, session_ids=session_ids, dataset=dataset, run_in_background=background)
-
-
-async def _persist_pending(users: list[str] | None, datasets: list[str] | None) -> "PendingReport":
-    from flows.persist_pending_sessions import persist_pending_sessions
-
-    return await persist_pending_sessions(users=users, datasets=datasets)
-
-
-async def _retry(user: str | None, session_id: str, dataset: str) -> "PersistReport":
-    from session_memory import runtime
-
-    await runtime.start()
-    from session_memory.failures import told_in_our_words
-    from session_memory.quarantine import release
-
-    with told_in_our_words():
-        await release(user, session_id, dataset)
-    return await _persist(user, [session_id], dataset)
-
-
-async def _plan(user: str | None, dataset: str | None, session_ids: list[str] | None) -> "Forecast":
-    from session_memory import runtime
-    from session_memory.settings import get_settings
-
-    await runtime.start()
-    from session_memory.failures import told_in_our_words
-    from session_memory.forecast import forecast
-
-    with told_in_our_words():
-        return await forecast(_only(user), _only(dataset), session_ids, get_settings())
-
-
-async def _status(user: str | None, dataset: str | None, session_ids: list[str] | None) -> "StatusReport":
-    from session_memory import runtime
-    from session_memory.settings import get_settings
-
-    await runtime.start()
-    from deployments.last_runs import last_runs
-    from session_memory.failures import told_in_our_words
-    from session_memory.status import status
-
-    with told_in_our_words():
-        report = await status(_only(user), _only(dataset), session_ids, get_settings())
-    return report.model_copy(update={"last_runs": await last_runs()})
-
-
-async def _verify(
-    user: str | None, session_ids: list[str] | None, dataset: str, *, repair: bool, say: Callable[[str], None]
-) -> "VerifyReport":
-    from session_memory import runtime
-    from session_memory.settings import get_settings
-
-    await runtime.start()
-    from session_memory.access import authorise
-    from session_memory.failures import told_in_our_words
-    from session_memory.repair import reopen
-    from session_memory.verification import verify
-
-    settings = get_settings().model_copy(update={"create_dataset": False})
-    with told_in_our_words():
-        target = await authorise(user, dataset, settings)
-        report = await verify(target, session_ids, settings, done=lambda count: say(f"{count} documents verified…"))
-        if not repair or not report.problems:
-            return report
-        say("Repairing…")
-        reopened = await reopen(target, {one.data_id for one in report.problems}, settings)
-    if reopened:
-        again = list(dict.fromkeys(window.session_id for window in reopened))
-        # What fails of them stays pending, and is told so by the verification that follows.
-        with suppress(SessionsNotPersisted):
-            await _persist(str(target.user_id), again, str(target.dataset_id))
-    with told_in_our_words():
-        after = await verify(target, session_ids, settings, done=lambda count: say(f"{count} documents verified…"))
-    return after.model_copy(update={"turns_repaired": sum(len(window.turns) for window in reopened)})
-
-
-async def _forget(user: str | None, session_id: str, turn: str | None, dataset: str, *, cache: bool) -> "ForgetReport":
-    from session_memory import runtime
-    from session_memory.settings import get_settings
-
-    await runtime.start()
-    from session_memory.access import authorise
-    from session_memory.failures import told_in_our_words
-    from session_memory.forgetting import forget
-
-    settings = get_settings().model_copy(update={"create_dataset": False})
-    with told_in_our_words():
-        target = await authorise(user, dataset, settings)
-        report = await forget(target, session_id, turn=turn, cache=cache, settings=settings)
-    if report.turns_rewritten:
-        try:
-            await _persist(str(target.user_id), [session_id], str(target.dataset_id))
-        except SessionsNotPersisted:
-            return report.model_copy(update={"rewritten": False})
-    return report
-
-
-async def _rebuild(user: str | None, dataset: str, *, drop: bool) -> "RebuildReport":
-    from session_memory import runtime
-    from session_memory.settings import get_settings
-
-    await runtime.start()
-    from session_memory.access import authorise
-    from session_memory.adoption import rebuild
-    from session_memory.failures import told_in_our_words
-
-    with told_in_our_words():
-        return await rebuild(await authorise(user, dataset, get_settings()), drop=drop)
 
 
 def _only(name: str | None) -> list[str] | None:

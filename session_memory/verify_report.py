@@ -63,8 +63,10 @@ class VerifyReport(BaseModel):
     #: Turns that cognee's own path stored: the ledger knows of them, and their documents are not ours to prove.
     turns_foreign: int = 0
     turns_pending: int = 0
-    #: Turns of the documents that `--repair` took out, to be written again; None: it was not asked to.
+    #: Turns of documents that `--repair` took out and wrote again; None: it was not asked to.
     turns_repaired: int | None = None
+    #: Turns that it took out and could not write again: they are frozen in the ledger, and pending.
+    turns_to_write: int = 0
     seconds: float = 0.0
 
     @computed_field  # type: ignore[prop-decorator]
@@ -88,6 +90,11 @@ class VerifyReport(BaseModel):
             lines.append(f"and {len(self.problems) - _SHOWN} more; `--json` lists them all")
         if self.turns_repaired:
             lines.append(f"{self.turns_repaired} {plural('turn', self.turns_repaired)} written again")
+        if self.turns_to_write:
+            waiting = f"{self.turns_to_write} {plural('turn', self.turns_to_write)}"
+            lines.append(
+                f"{waiting} could not be written again and wait in the ledger: `session-memory persist --pending`"
+            )
         if self.problems:
             lines.append(
                 "To write them again: the same command with `--repair`."

@@ -111,6 +111,12 @@ async def test_verify_repairs_what_was_removed_behind_its_back(llm):
     assert code == 1
     assert "its document cannot be read" in out
     assert "`--repair`" in out
+    refused = {processes.REFUSE: "Marker"}
+    code, out, _ = await command("verify", *mine, "--repair", **refused)
+    assert (code, "1 turn could not be written again" in out) == (3, True), out
+    await command("retry", session, *mine)
+    (document,) = await world.documents()
+    os.remove(urlparse(document.raw_data_location).path)
     code, out, _ = await command("verify", *mine, "--repair")
     assert code == 0, out
     assert "1 turn written again" in out
