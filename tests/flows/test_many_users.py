@@ -8,9 +8,12 @@ from cognee.modules.users.permissions.methods import give_permission_on_dataset
 from cognee.modules.users.tenants.methods import add_user_to_tenant, create_tenant
 
 from session_memory import errors
+from session_memory.access import authorise
+from session_memory.forgetting import forget
 from session_memory.models import Outcome
 from session_memory.quarantine import release
 from session_memory.settings import get_settings
+from session_memory.verification import verify
 from tests.running import outcomes, persist
 from tests.world import World, new_session, new_user
 
@@ -56,6 +59,25 @@ async def test_a_session_of_the_same_name_is_each_ones_own():
     assert len(await ada.chunk_texts()) == len(await ben.chunk_texts()) == 1
     assert await ada.all_stored_once()
     assert await ben.all_stored_once()
+
+
+async def test_nobody_forgets_or_verifies_what_another_said_in_a_dataset_they_share():
+    ada, ben = [await World.new(await new_user()) for _ in range(2)]
+    session = new_session()
+    await give_permission_on_dataset(ben.user, ada.dataset.id, "write")
+    for world in (ada, ben):
+        await world.say(session)
+        await persist(world, session, dataset=str(ada.dataset.id))
+    targets = [await authorise(world.user.email, str(ada.dataset.id), get_settings()) for world in (ada, ben)]
+    assert [(await verify(target, None, get_settings())).turns for target in targets] == [1, 1]
+    with pytest.raises(errors.NoDeletePermission):
+        await forget(targets[1], session, turn=None, cache=True, settings=get_settings())
+    assert len(await ada.chunk_texts()) == 2
+    await give_permission_on_dataset(ben.user, ada.dataset.id, "delete")
+    await forget(targets[1], session, turn=None, cache=True, settings=get_settings())
+    assert await ada.all_stored_once()
+    assert len(await ada.chunk_texts()) == 1
+    assert len(await ada.cached(session)) == 1
 
 
 async def test_no_name_of_a_session_reaches_anothers(llm):
