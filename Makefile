@@ -37,7 +37,7 @@ serve: setup ## Serve everything on this machine: Prefect's server and page, dep
 	@$(BIN)/session-memory serve
 
 test: setup ## Run the tests, of the fault matrix the quick half
-	INTERLEAVING_STEPS=$${INTERLEAVING_STEPS:-75} $(BIN)/pytest -n 2 -m "not long"
+	INTERLEAVING_STEPS=$${INTERLEAVING_STEPS:-75} $(BIN)/pytest -n 2 -m "not long" --durations=40
 
 test-backends: setup ## The main job and its faults over Redis, files, Postgres with pgvector, and Postgres' graph
 	$(BIN)/python -m tests.backends

@@ -41,10 +41,10 @@ def set_up() -> None:
         distro.OpenTelemetryConfigurator().configure()
     except Exception as error:  # noqa: BLE001 - an exporter of anybody's: what cannot be told stops no run
         _log.warning(
-            "The environment (OTEL_…) asks for traces or metrics, and they cannot be set up: %s: %s. Install the extra "
+            # Not its message, which may quote a header's key.
+            "The environment (OTEL_…) asks for traces or metrics, and they cannot be set up (%s). Install the extra "
             "`otel`, and the exporter that is asked for.",
             type(error).__name__,
-            error,
         )
 
 

@@ -13,6 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from session_memory.metrics import set_levels
+
 
 @dataclass
 class Told:
@@ -49,4 +51,6 @@ def telling() -> Iterator[Told]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace, "get_tracer_provider", lambda: tracers)
         patch.setattr(metrics, "get_meter_provider", lambda: meters)
+        # What runs of other tests left pending.
+        set_levels(())
         yield Told(tracers, reader, exporter)

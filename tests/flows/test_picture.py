@@ -198,7 +198,7 @@ async def test_only_the_newest_are_kept_and_0_keeps_none(world, monkeypatch, tmp
     assert found == [1, 2, 2, 0]
 
 
-SECRET = "Zanzibarquux"
+SECRET = "Zanzibarsketch"
 
 
 async def fails(*args: object, **kwargs: object) -> None:

@@ -182,7 +182,7 @@ async def test_a_hook_that_raises_fails_its_session_alone_and_lets_nothing_throu
     good, bad = new_session(), new_session()
     await world.say(good, question="What is the Newt of Zanzibar?")
     await world.say(bad, question="What is the Heron of Zanzibar?")
-    poison = await world.say(bad, answer="Poison Zanzibarquux.")
+    poison = await world.say(bad, answer="Poison Quaggaredact.")
     report = await persist(world, good, bad)
     assert outcomes(report) == {good: Outcome.PERSISTED, bad: Outcome.FAILED}
     assert await world.times("What is the Newt of [place]?") == (1, 1)
@@ -194,8 +194,8 @@ async def test_a_hook_that_raises_fails_its_session_alone_and_lets_nothing_throu
     # Nothing of the session was kept, and its words are told to nobody.
     assert await ledger_of(bad) == "[]"
     assert not [call for call in llm.calls if "Heron" in str(call)]
-    assert "Zanzibarquux" not in report.model_dump_json() + str(await all_rows()) + "".join(all_logs)
-    await assert_prefect_holds_no("Zanzibarquux")
+    assert "Quaggaredact" not in report.model_dump_json() + str(await all_rows()) + "".join(all_logs)
+    await assert_prefect_holds_no("Quaggaredact")
     # Nothing is lost: the next run takes it up.
     redact(BUILT_IN)
     assert outcomes(await persist(world, good, bad)) == {good: Outcome.NOTHING_NEW, bad: Outcome.PERSISTED}
