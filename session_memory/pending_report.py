@@ -138,6 +138,8 @@ class PendingReport(BaseModel):
         failed = [(run, one) for run in self.runs for one in run.failed_sessions]
         lines += [f"{one.session_id} of {run.user} into {run.dataset}: {one.error}" for run, one in failed[:_SHOWN]]
         lines += [f"{one.session_id} of {one.user}: {_why(one)}" for one in self._left_to_show()]
+        pictures = [(run.dataset, run.picture) for run in self.runs if run.picture]
+        lines += [f"What it added to the graph of {dataset}: {path}" for dataset, path in pictures[:_SHOWN]]
         return "\n".join([*lines, *self._cut_note(), self.summary()])
 
     def to_markdown(self) -> str:

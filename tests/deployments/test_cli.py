@@ -19,6 +19,7 @@ async def command(*arguments: str, **extra: str) -> tuple[int, str, str]:
     return ended.returncode, ended.out, ended.err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_persist_prints_the_report_and_as_json_one_object(world):
     session = new_session()
@@ -49,6 +50,7 @@ async def test_exit_codes_tell_partly_failed_and_wrong_usage_apart(world):
     assert json.loads(out)["error"]["code"] == "usage"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_retry_tries_a_quarantined_session_again(world, llm):
     session = new_session()
@@ -64,6 +66,7 @@ async def test_retry_tries_a_quarantined_session_again(world, llm):
     assert "nothing to try again" in err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_plan_persist_verify_and_forget_tell_one_story(llm):
     world = await World.new(await new_user(), "main_dataset")
@@ -99,6 +102,7 @@ async def test_persist_says_what_it_needs(arguments):
     assert "--pending" in err or "persist-pending-sessions/nightly" in err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_verify_repairs_what_was_removed_behind_its_back(llm):
     world, session = await World.new(await new_user(), "main_dataset"), new_session()
