@@ -4,10 +4,13 @@ import contextlib
 import os
 from urllib.parse import urlparse
 
+import cognee
 import pytest
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.vector import get_vector_engine
+from cognee.infrastructure.session.get_session_manager import get_session_manager
+from cognee.infrastructure.session.session_persist_watermark import SESSION_PERSIST_WATERMARK
 
 from session_memory import ledger, repair
 from session_memory.access import authorise
@@ -148,3 +151,15 @@ async def test_what_stands_nowhere_any_more_is_said_to_be_lost_and_left():
     before = await all_rows()
     assert await repaired(world, report) == 0
     assert {table: rows for table, rows in (await all_rows()).items() if table == "data"} == {"data": before["data"]}
+
+
+async def test_a_copy_that_cognees_own_path_stored_is_named_and_repaired_to_one():
+    world, session, _ = await two_sessions()
+    await SESSION_PERSIST_WATERMARK.write_count(get_session_manager(), str(world.user.id), session, 0)
+    await cognee.improve(dataset=world.dataset.name, session_ids=[session], user=world.user)
+    report = await verified(world)
+    assert problems(report) == {(session, Problem.TWICE)}
+    assert await repaired(world, report) == 1
+    after = await verified(world)
+    assert (after.problems, after.turns, after.turns_foreign) == ((), 2, 2)
+    assert await world.all_stored_once()
