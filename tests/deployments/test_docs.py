@@ -59,7 +59,6 @@ async def ada(_engine, server) -> World:
     for session in ("chat-1", "chat-2"):
         for _ in range(2):
             await world.say(session)
-    await world.say("chat-7", question="What is Poison?")
     # Some examples are of nobody in particular.
     default = await World.new(None, "main_dataset")
     for session in ("chat-1", "chat-2"):
@@ -73,11 +72,12 @@ async def test_everything_of_a_page_works(page, ada, server):
     for session in ("chat-1", "chat-2"):
         await ada.say(session)
     turns = await ada.cached("chat-1")
-    if "session-memory retry" in page.read_text():
-        await processes.command("persist", "chat-7", "--user", ada.user.email, **{processes.REFUSE: "Poison"})
     for text in blocks(page, "sh"):
         lines = [line.replace(TURN, turns[0]) for line in commands(text)]
         for piece in lines if all(line.startswith("session-memory ") for line in lines) else ["\n".join(lines)]:
+            if "retry chat-7" in piece:
+                await ada.say("chat-7", question="What is Poison?")
+                await processes.command("persist", "chat-7", "--user", ada.user.email, **{processes.REFUSE: "Poison"})
             code, told = await run(piece, server)
             assert code == 0, f"{piece}\n{told}"
     for text in blocks(page, "python"):
