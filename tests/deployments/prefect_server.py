@@ -86,11 +86,23 @@ class PrefectServer:
             end(process.pid)
             process.wait()
 
-    def worker(self, **extra: str):
-        """A worker of the pool `session-memory`, polling every second."""
+    @contextmanager
+    def worker(self, **extra: str) -> Iterator[subprocess.Popen]:
+        """A worker of the pool `session-memory`, polling every second; the server knows it."""
         extra |= {"PREFECT_WORKER_QUERY_SECONDS": "1"}
-        log = self.home / f"worker-{free_port()}.log"
-        return self.program("worker", "start", "--pool", "session-memory", log=log, **extra)
+        name = f"worker-{free_port()}"
+        log = self.home / f"{name}.log"
+        with self.program("worker", "start", "--pool", "session-memory", "--name", name, log=log, **extra) as process:
+            for _ in range(240):
+                assert process.poll() is None, log.read_text()
+                if self._knows(name):
+                    break
+                time.sleep(0.25)
+            yield process
+
+    def _knows(self, worker: str) -> bool:
+        url = f"{self.address}/api/work_pools/session-memory/workers/filter"
+        return any(one["name"] == worker for one in httpx.post(url, json={}).json())
 
     def command(self, *arguments: str, tool: str = "prefect") -> str:
         """A command to its end; what it printed."""

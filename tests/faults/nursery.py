@@ -64,6 +64,8 @@ def _fork(job: dict[str, Any]) -> int:
 
 
 def _become(job: dict[str, Any]) -> None:
+    from prefect.context import refresh_global_settings_context
+
     from session_memory.settings import get_settings
 
     for name, number in (("stdout", 1), ("stderr", 2)):
@@ -71,6 +73,7 @@ def _become(job: dict[str, Any]) -> None:
     os.environ.update(job["env"])
     sys.argv = ["session-memory", *job["argv"]]
     get_settings.cache_clear()
+    refresh_global_settings_context()
     double.install()
 
 

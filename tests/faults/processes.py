@@ -37,9 +37,14 @@ class Ended:
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment of a process that works on the same state, with the same Prefect server."""
+    return {**os.environ, **_server(), **extra}
+
+
+def _server() -> dict[str, str]:
+    """Which Prefect server the test has now; not the one it had when the nursery was started."""
     from prefect.settings import get_current_settings
 
-    return {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url), **extra}
+    return {"PREFECT_API_URL": str(get_current_settings().api.url)}
 
 
 async def run(world, *sessions: str, **extra: str) -> Ended:
@@ -91,7 +96,7 @@ class _Nursery:
         job_id = uuid.uuid4().hex
         self._jobs[job_id] = asyncio.get_running_loop().create_future()
         with tempfile.TemporaryDirectory() as output:
-            job = {"id": job_id, "call": call, "argv": argv, "env": env, "output": output}
+            job = {"id": job_id, "call": call, "argv": argv, "env": {**_server(), **env}, "output": output}
             process.stdin.write(f"{json.dumps(job)}\n".encode())
             returncode = await asyncio.wait_for(self._jobs[job_id], timeout=120)
             del self._jobs[job_id]
