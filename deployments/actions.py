@@ -79,12 +79,16 @@ async def verify(
     from session_memory.failures import told_in_our_words
     from session_memory.repair import reopen
 
-    settings = get_settings().model_copy(update={"create_dataset": False})
-    with told_in_our_words():
-        target = await authorise(user, dataset, settings)
-        report = await verification.verify(
+    settings = get_settings().making_no_dataset()
+
+    async def look() -> "VerifyReport":
+        return await verification.verify(
             target, session_ids, settings, done=lambda count: say(f"{count} documents verified…")
         )
+
+    with told_in_our_words():
+        target = await authorise(user, dataset, settings)
+        report = await look()
         if not repair or not report.problems:
             return report
         say("Repairing…")
@@ -95,9 +99,7 @@ async def verify(
         with suppress(SessionsNotPersisted):
             await persist(str(target.user_id), again, str(target.dataset_id))
     with told_in_our_words():
-        after = await verification.verify(
-            target, session_ids, settings, done=lambda count: say(f"{count} documents verified…")
-        )
+        after = await look()
     waiting = max(after.turns_pending - report.turns_pending, 0)
     repaired = sum(len(window.turns) for window in reopened) - waiting
     return after.model_copy(update={"turns_repaired": repaired, "turns_to_write": waiting})
@@ -112,7 +114,7 @@ async def forget(user: str | None, session_id: str, turn: str | None, dataset: s
     from session_memory.access import authorise
     from session_memory.failures import told_in_our_words
 
-    settings = get_settings().model_copy(update={"create_dataset": False})
+    settings = get_settings().making_no_dataset()
     with told_in_our_words():
         target = await authorise(user, dataset, settings)
         report = await forgetting.forget(target, session_id, turn=turn, cache=cache, settings=settings)

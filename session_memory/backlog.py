@@ -64,6 +64,11 @@ class LeftSession(Frozen):
     error_code: str | None = None
     error: str | None = None
 
+    @property
+    def why(self) -> str:
+        """The error, or else the reason's own word."""
+        return self.error or self.reason.value
+
     @classmethod
     def of(cls, session: PendingSession, reason: Reason, **more: object) -> "LeftSession":
         """A pending session, left."""

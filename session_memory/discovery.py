@@ -44,7 +44,12 @@ async def discover(users: list[str] | None, datasets: list[str] | None, settings
 
 
 async def look(
-    users: list[str] | None, datasets: list[str] | None, settings: Settings, *, finished: bool
+    users: list[str] | None,
+    datasets: list[str] | None,
+    settings: Settings,
+    *,
+    session_ids: list[str] | None = None,
+    finished: bool,
 ) -> AsyncIterator[Seen | LeftSession]:
     """Sessions by the datasets they belong in, and those that could not be looked at, a page at a time.
 
@@ -55,6 +60,7 @@ async def look(
     Args:
         users: e-mails or UUIDs; None for everybody.
         datasets: names or UUIDs; None for all.
+        session_ids: only these; None for all.
         finished: those too that the cache has lost and whose every window is decided.
 
     Raises:
@@ -64,7 +70,8 @@ async def look(
     session_cache.require_caching()
     with told_in_our_words():
         only_users = {(await access.find_user(user)).id for user in users} if users is not None else None
-        discovery = _Discovery(only_users, await _dataset_ids(datasets), settings)
+        only_sessions = set(session_ids) if session_ids else None
+        discovery = _Discovery(only_users, await _dataset_ids(datasets), only_sessions, settings)
         async for page in cache_listing.pages():
             for found in await discovery.in_cache(page):
                 yield found
@@ -75,9 +82,12 @@ async def look(
 
 
 class _Discovery:
-    def __init__(self, users: set[UUID] | None, datasets: set[UUID] | None, settings: Settings) -> None:
+    def __init__(
+        self, users: set[UUID] | None, datasets: set[UUID] | None, sessions: set[str] | None, settings: Settings
+    ) -> None:
         self._only_users = users
         self._only_datasets = datasets
+        self._only_sessions = sessions
         self._settings = settings
         self._users: dict[UUID, User | None] = {}
         self._targets: dict[tuple[UUID, str], Target | SessionMemoryError] = {}
@@ -88,7 +98,7 @@ class _Discovery:
 
     async def in_cache(self, page: list[cache_listing.ListedSession]) -> list[Seen | LeftSession]:
         """The sessions of a page of the cache."""
-        listed = [(access.as_uuid(one.user_id), one) for one in page]
+        listed = [(access.as_uuid(one.user_id), one) for one in page if self._names(one.session_id)]
         await self._load_users(user_id for user_id, _ in listed if user_id)
         found: list[Seen | LeftSession] = []
         by_user: dict[UUID, list[cache_listing.ListedSession]] = {}
@@ -117,7 +127,7 @@ class _Discovery:
 
     async def in_ledger(self, page: list[ledger_index.Key]) -> list[Seen | LeftSession]:
         """Those of a page of (owner, dataset, session) that were not met in the cache."""
-        unseen = [key for key in page if key not in self._seen and self._wants(key[0])]
+        unseen = [key for key in page if key not in self._seen and self._wants(key[0]) and self._names(key[2])]
         await self._load_users(owner for owner, _, _ in unseen)
         groups: dict[tuple[UUID, UUID], dict[str, datetime | None]] = {}
         for owner, dataset_id, session_id in unseen:
@@ -175,6 +185,9 @@ class _Discovery:
 
     def _wants(self, user_id: UUID) -> bool:
         return self._only_users is None or user_id in self._only_users
+
+    def _names(self, session_id: str) -> bool:
+        return self._only_sessions is None or session_id in self._only_sessions
 
     async def _load_users(self, user_ids: Iterable[UUID]) -> None:
         unknown = set(user_ids) - self._users.keys()

@@ -5,10 +5,6 @@ from collections import Counter
 from functools import partial
 from uuid import UUID
 
-from cognee.infrastructure.databases.relational import get_relational_engine
-from cognee.modules.data.models import Data
-from sqlalchemy import select
-
 from session_memory import adoption, fault_points, ledger, planning, redaction, session_cache
 from session_memory.document import CachedSession, CachedTurn, Turn
 from session_memory.errors import (
@@ -19,7 +15,7 @@ from session_memory.errors import (
     SessionUnreadable,
 )
 from session_memory.failures import told_in_our_words
-from session_memory.foreign import ForeignDocuments, read_text
+from session_memory.foreign import ForeignDocuments, locations_of, read_text
 from session_memory.holdings import Changes, HeldSession
 from session_memory.models import Extraction, SessionPlan, Target
 from session_memory.redaction import Redact
@@ -171,9 +167,5 @@ async def _texts(target: Target, data_ids: list[UUID]) -> dict[UUID, str]:
     """The stored documents of windows whose frozen text is purged."""
     if not data_ids:
         return {}
-    async with get_relational_engine().get_async_session() as session:
-        rows = await session.execute(
-            select(Data.id, Data.raw_data_location).where(Data.id.in_(data_ids), Data.dataset_id == target.dataset_id)
-        )
-        locations = {data_id: location for data_id, location in rows}
+    locations = await locations_of(target, data_ids)
     return {data_id: await read_text(location) for data_id, location in locations.items()}

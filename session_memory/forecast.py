@@ -22,13 +22,11 @@ from session_memory.extraction import changes_of
 from session_memory.foreign import ForeignDocuments
 from session_memory.models import Frozen
 from session_memory.redaction import Redact
-from session_memory.report import plural
+from session_memory.report import NEVER, SHOWN, cut_note, plural, time_left
 from session_memory.settings import Settings
 
 #: Of a chunk cognee asks for its graph, and for its summary.
 _CALLS_PER_CHUNK = 2
-#: Lines a terminal gets; `--json` has them all.
-_SHOWN = 200
 #: Tokens to ask a price for: few, because some models cost more beyond a length.
 _SAMPLE = 1000
 
@@ -106,25 +104,24 @@ class Forecast(BaseModel):
                 str(one.turns or ""),
                 str(one.windows or ""),
                 str(_CALLS_PER_CHUNK * one.chunks or ""),
-                one.error or self._expiry(one),
+                one.error or time_left(one.expires_at, self.at),
             )
-            for one in self._sorted()[:_SHOWN]
+            for one in self._sorted()[:SHOWN]
         ]
 
     def asstr(self) -> str:
         """A line a session for a pipe, the sums last."""
         lines = []
-        for one in self._sorted()[:_SHOWN]:
+        for one in self._sorted()[:SHOWN]:
             what = f"{one.turns} {plural('turn', one.turns)} in {one.windows} {plural('document', one.windows)}"
-            expiry = self._expiry(one)
+            expiry = time_left(one.expires_at, self.at)
             told = one.error or ", ".join([what, *([f"expires in {expiry}"] if expiry else [])])
             lines.append(f"{one.session_id} of {one.user} into {one.dataset or '?'}: {told}")
         return "\n".join([*lines, *self.summary()])
 
     def summary(self) -> list[str]:
         """The lines after the sessions: what was cut, the sums, the cost."""
-        left = len(self.sessions) - _SHOWN
-        lines = [f"and {left} more; `--json` lists them all"] if left > 0 else []
+        lines = cut_note(len(self.sessions))
         if not any(one.windows for one in self.sessions):
             return [*lines, "nothing pending"]
         turns, windows = self._sum("turns"), self._sum("windows")
@@ -146,13 +143,7 @@ class Forecast(BaseModel):
         return sum(getattr(one, field) for one in self.sessions)
 
     def _sorted(self) -> list[SessionForecast]:
-        never = datetime.max.replace(tzinfo=UTC)
-        return sorted(self.sessions, key=lambda one: (one.expires_at or never, one.user, one.session_id))
-
-    def _expiry(self, one: SessionForecast) -> str:
-        if one.expires_at is None:
-            return ""
-        return humanize.naturaldelta(one.expires_at - self.at) if one.expires_at > self.at else "now"
+        return sorted(self.sessions, key=lambda one: (one.expires_at or NEVER, one.user, one.session_id))
 
 
 async def forecast(
@@ -169,28 +160,26 @@ async def forecast(
         UserNotFound, DatasetNotFound: a filter names what does not exist.
         CachingDisabled, CacheNotListed, CacheUnreachable: the cache cannot be asked.
     """
-    # A forecast makes no dataset.
-    settings = settings.model_copy(update={"create_dataset": False})
-    wanted = set(session_ids) if session_ids else None
-    found = [one async for one in _forecasts(users, datasets, settings) if wanted is None or one.session_id in wanted]
+    settings = settings.making_no_dataset()
+    found = [one async for one in _forecasts(users, datasets, session_ids, settings)]
     model = get_llm_config().llm_model
     return Forecast(sessions=tuple(found), model=model, prompt_tokens=_prompt_tokens(model), price=_price(model))
 
 
 async def _forecasts(
-    users: list[str] | None, datasets: list[str] | None, settings: Settings
+    users: list[str] | None, datasets: list[str] | None, session_ids: list[str] | None, settings: Settings
 ) -> AsyncIterator[SessionForecast]:
     most = await get_max_chunk_tokens()
     redact = redaction.load(settings.redact)
     documents: dict[UUID, ForeignDocuments] = {}
-    async for seen in look(users, datasets, settings, finished=False):
+    async for seen in look(users, datasets, settings, session_ids=session_ids, finished=False):
         if isinstance(seen, LeftSession):
             yield SessionForecast(
                 user=seen.user,
                 dataset=seen.dataset,
                 session_id=seen.session_id,
                 expires_at=seen.expires_at,
-                error=seen.error or seen.reason.value,
+                error=seen.why,
             )
             continue
         of_dataset = documents.setdefault(seen.target.dataset_id, ForeignDocuments(seen.target))

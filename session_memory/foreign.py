@@ -71,6 +71,15 @@ class ForeignDocuments:
         return [(data_id, location) for data_id, location, metadata in rows if MARKER not in (metadata or {})]
 
 
+async def locations_of(target: Target, data_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Where the texts of those documents are stored that the dataset has."""
+    async with get_relational_engine().get_async_session() as session:
+        rows = await session.execute(
+            select(Data.id, Data.raw_data_location).where(Data.id.in_(data_ids), Data.dataset_id == target.dataset_id)
+        )
+        return {data_id: location for data_id, location in rows}
+
+
 async def read_text(location: str) -> str:
     """The text of a stored document, to the character: turns stand in it at places that are counted."""
     # As bytes: read as text, Python would make one character of each `\r\n`.

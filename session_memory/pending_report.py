@@ -9,12 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from session_memory.backlog import LeftSession, Reason
 from session_memory.errors import SessionsNotPersisted
-from session_memory.report import PersistReport, cell, plural
+from session_memory.report import NEVER, PersistReport, cell, plural
 
 _SHOWN = 100
 #: A cache may hold very many sessions that a run leaves; the counts are of all.
 _KEPT = 1000
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 #: Reasons that somebody chose, in the run's limits: no cause for alarm by themselves.
 _CHOSEN = {Reason.ACTIVE, Reason.NOT_EXPIRING, Reason.OVER_SESSIONS, Reason.OVER_WINDOWS}
@@ -60,7 +59,7 @@ class PendingReport(BaseModel):
         return cls(
             flow_run_id=flow_run_id,
             runs=tuple(runs),
-            left=tuple(sorted(left, key=lambda one: one.expires_at or _NEVER)[:_KEPT]),
+            left=tuple(sorted(left, key=lambda one: one.expires_at or NEVER)[:_KEPT]),
             left_counts=dict(Counter(one.reason.value for one in left).most_common()),
             oldest_pending_at=min((one.oldest_turn_at for one in pending if one.oldest_turn_at), default=None),
             next_expiry_at=min((one.expires_at for one in pending if one.expires_at), default=None),
@@ -137,7 +136,7 @@ class PendingReport(BaseModel):
         lines = [f"{run.user} into {run.dataset}: {run.summary()}" for run in self.runs[:_SHOWN]]
         failed = [(run, one) for run in self.runs for one in run.failed_sessions]
         lines += [f"{one.session_id} of {run.user} into {run.dataset}: {one.error}" for run, one in failed[:_SHOWN]]
-        lines += [f"{one.session_id} of {one.user}: {_why(one)}" for one in self._left_to_show()]
+        lines += [f"{one.session_id} of {one.user}: {one.why}" for one in self._left_to_show()]
         pictures = [(run.dataset, run.picture) for run in self.runs if run.picture]
         lines += [f"What it added to the graph of {dataset}: {path}" for dataset, path in pictures[:_SHOWN]]
         return "\n".join([*lines, *self._cut_note(), self.summary()])
@@ -161,7 +160,7 @@ class PendingReport(BaseModel):
             lines += ["| --- | --- | --- | ---: | --- | --- |"]
             lines += [
                 f"| `{cell(one.session_id)}` | {cell(one.user)} | {cell(one.dataset or '')} "
-                f"| {'' if one.turns is None else one.turns} | {self._when(one)} | {cell(_why(one))} |"
+                f"| {'' if one.turns is None else one.turns} | {self._when(one)} | {cell(one.why)} |"
                 for one in self._left_to_show()
             ]
         return "\n".join([*lines, *self._cut_note()])
@@ -173,7 +172,7 @@ class PendingReport(BaseModel):
 
     def _left_to_show(self) -> list[LeftSession]:
         """Those somebody should look at first, then the soonest to expire."""
-        return sorted(self.left, key=lambda one: (one.reason in _CHOSEN, one.expires_at or _NEVER))[:_SHOWN]
+        return sorted(self.left, key=lambda one: (one.reason in _CHOSEN, one.expires_at or NEVER))[:_SHOWN]
 
     def _cut_note(self) -> list[str]:
         more = max(sum(self.left_counts.values()) - _SHOWN, 0) + max(len(self.runs) - _SHOWN, 0)
@@ -185,10 +184,6 @@ class PendingReport(BaseModel):
         if one.expires_at <= self.at:
             return "now"
         return f"in {humanize.naturaldelta(one.expires_at - self.at)}"
-
-
-def _why(one: LeftSession) -> str:
-    return one.error or one.reason.value
 
 
 def _linked(run: PersistReport) -> str:

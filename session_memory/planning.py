@@ -98,18 +98,19 @@ def edited_and_purged(cached: CachedSession, held: HeldSession) -> list[UUID]:
 
 def split(target: Target, window: HeldWindow) -> Changes:
     """A refused window of several turns as windows of one turn each, so that only the poisoned one is set apart."""
-    held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
-    changes = Changes(supersedes={window.data_id}, known=held)
-    for turn in document.turns_of(window.text or "", window.turns):
-        changes.windows.append(_window(target, window.session_id, [turn], window.node_set, replaces=window.data_id))
-    return changes
+    return _parted(target, window, [[turn] for turn in document.turns_of(window.text or "", window.turns)])
 
 
 def without(target: Target, window: HeldWindow, text: str, qa_id: str) -> Changes:
     """One turn apart from the others of its window: the first new window is its own, the second holds the others."""
-    held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
     turns = document.turns_of(text, window.turns)
     parts = [[turn for turn in turns if turn.qa_id == qa_id], [turn for turn in turns if turn.qa_id != qa_id]]
+    return _parted(target, window, parts)
+
+
+def _parted(target: Target, window: HeldWindow, parts: Iterable[list[Turn]]) -> Changes:
+    """A window replaced by one for each part of its turns."""
+    held = {turn.qa_id: HeldTurn(qa_id=turn.qa_id, hash=turn.hash, data_id=window.data_id) for turn in window.turns}
     windows = [_window(target, window.session_id, part, window.node_set, replaces=window.data_id) for part in parts]
     return Changes(windows=windows, supersedes={window.data_id}, known=held)
 

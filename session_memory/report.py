@@ -1,10 +1,11 @@
 """What a run did, session by session, for people, for machines and for Prefect's page."""
 
 from collections import Counter
-from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import humanize
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from session_memory.errors import SessionsNotPersisted
@@ -36,7 +37,10 @@ _MASKED = {
     "card": ("card number", "card numbers"),
     "key": ("key", "keys"),
 }
-_SHOWN = 200
+#: Lines a terminal gets; `--json` has them all.
+SHOWN = 200
+#: In place of a time that never comes, to sort by.
+NEVER = datetime.max.replace(tzinfo=UTC)
 _ROWS = 1000
 
 
@@ -163,8 +167,8 @@ class PersistReport(BaseModel):
             told: sessions that went well have had their lines while the run went on.
         """
         sessions = [one for one in _sorted(self.sessions) if not told or one.error or one.outcome not in _WENT_WELL]
-        lines = [f"{session.session_id}: {_line(session)}" for session in sessions[:_SHOWN]]
-        lines += _cut_note(sessions)
+        lines = [f"{session.session_id}: {_line(session)}" for session in sessions[:SHOWN]]
+        lines += cut_note(len(sessions))
         if self.note and self.sessions:
             lines.append(self.note)
         lines += self._what_was_masked()
@@ -195,10 +199,8 @@ class PersistReport(BaseModel):
         lines += [line for masked in self._what_was_masked() for line in (masked.capitalize(), "")]
         failures = [f"- `{cell(s.session_id)}`: {s.error}" for s in self.failed_sessions if s.error]
         if failures:
-            lines += ["## What to do", "", *failures[:_SHOWN]]
-            lines += [f"- and {len(failures) - _SHOWN} more, in the table of sessions"] * (len(failures) > _SHOWN) + [
-                ""
-            ]
+            lines += ["## What to do", "", *failures[:SHOWN]]
+            lines += [f"- and {len(failures) - SHOWN} more, in the table of sessions"] * (len(failures) > SHOWN) + [""]
         lines += [self.note, ""] if self.note else []
         lines += [f"Model: {self.model}", ""] if self.model and self.llm_calls else []
         lines += self._where_the_picture_is()
@@ -290,9 +292,16 @@ def _sorted(sessions: tuple[SessionReport, ...]) -> list[SessionReport]:
     return sorted(sessions, key=lambda session: _ORDER.index(session.outcome))
 
 
-def _cut_note(sessions: Sequence[SessionReport]) -> list[str]:
-    left = len(sessions) - _SHOWN
-    return [f"and {left} more; `--json` lists them all"] if left > 0 else []
+def cut_note(count: int) -> list[str]:
+    """The line that follows the `SHOWN` lines of a report that has more."""
+    return [f"and {count - SHOWN} more; `--json` lists them all"] if count > SHOWN else []
+
+
+def time_left(until: datetime | None, now: datetime) -> str:
+    """How long until something expires, for a cell of a table; empty where it never does."""
+    if until is None:
+        return ""
+    return humanize.naturaldelta(until - now) if until > now else "now"
 
 
 def cell(text: str) -> str:

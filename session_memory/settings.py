@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
+    def making_no_dataset(self) -> "Settings":
+        """The same, for who looks or removes: `create_dataset` is for who writes."""
+        return self.model_copy(update={"create_dataset": False})
+
     @property
     def commit_timeout_seconds(self) -> float:
         """Seconds a group's commit may take: above the LLM's own budget for a document's calls."""

@@ -11,10 +11,8 @@ from session_memory.backlog import LeftSession
 from session_memory.discovery import Seen, look
 from session_memory.ledger_schema import State
 from session_memory.models import Frozen
+from session_memory.report import NEVER, SHOWN, cut_note, time_left
 from session_memory.settings import Settings
-
-#: Lines a terminal gets; `--json` has them all.
-_SHOWN = 200
 
 
 class SessionStatus(Frozen):
@@ -80,7 +78,7 @@ class SessionStatus(Frozen):
             dataset=left.dataset,
             session_id=left.session_id,
             expires_at=left.expires_at,
-            error=left.error or left.reason.value,
+            error=left.why,
         )
 
 
@@ -133,23 +131,22 @@ class StatusReport(BaseModel):
                 one.session_id,
                 one.dataset or "",
                 *(str(count) if count else "" for count in self._numbers(one)),
-                one.error or self._expiry(one),
+                one.error or time_left(one.expires_at, self.at),
             )
-            for one in self._sorted()[:_SHOWN]
+            for one in self._sorted()[:SHOWN]
         ]
 
     def asstr(self) -> str:
         """A line a session for a pipe, the counts last."""
         lines = [
             f"{one.session_id} in {one.dataset or '?'}: {one.error or self._line(one)}"
-            for one in self._sorted()[:_SHOWN]
+            for one in self._sorted()[:SHOWN]
         ]
         return "\n".join([*lines, *self.summary()])
 
     def summary(self) -> list[str]:
         """The lines after the sessions: what was cut, the counts, the last runs."""
-        left = len(self.sessions) - _SHOWN
-        lines = [f"and {left} more; `--json` lists them all"] if left > 0 else []
+        lines = cut_note(len(self.sessions))
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count) or "none"
         lines.append(f"{len(self.sessions)} sessions; turns: {counts}")
         for run in self.last_runs:
@@ -158,10 +155,9 @@ class StatusReport(BaseModel):
         return lines
 
     def _sorted(self) -> list[SessionStatus]:
-        never = datetime.max.replace(tzinfo=UTC)
         return sorted(
             self.sessions,
-            key=lambda one: (not (one.turns_pending or one.error), one.expires_at or never, one.session_id),
+            key=lambda one: (not (one.turns_pending or one.error), one.expires_at or NEVER, one.session_id),
         )
 
     def _numbers(self, one: SessionStatus) -> Sequence[int]:
@@ -177,13 +173,8 @@ class StatusReport(BaseModel):
     def _line(self, one: SessionStatus) -> str:
         names = ("cached", "persisted", "pending", "quarantined", "foreign", "removed")
         counts = [f"{count} {name}" for name in names if (count := getattr(one, f"turns_{name}"))]
-        expiry = self._expiry(one)
+        expiry = time_left(one.expires_at, self.at)
         return ", ".join([*counts, *([f"expires in {expiry}"] if expiry else [])]) or "empty"
-
-    def _expiry(self, one: SessionStatus) -> str:
-        if one.expires_at is None:
-            return ""
-        return humanize.naturaldelta(one.expires_at - self.at) if one.expires_at > self.at else "now"
 
 
 async def status(
@@ -200,15 +191,13 @@ async def status(
         UserNotFound, DatasetNotFound: a filter names what does not exist.
         CachingDisabled, CacheNotListed, CacheUnreachable: the cache cannot be asked.
     """
-    # Looking makes no dataset.
-    settings = settings.model_copy(update={"create_dataset": False})
-    wanted = set(session_ids) if session_ids else None
-    found = [one async for one in _statuses(users, datasets, settings) if wanted is None or one.session_id in wanted]
+    settings = settings.making_no_dataset()
+    found = [one async for one in _statuses(users, datasets, session_ids, settings)]
     return StatusReport(sessions=tuple(found))
 
 
 async def _statuses(
-    users: list[str] | None, datasets: list[str] | None, settings: Settings
+    users: list[str] | None, datasets: list[str] | None, session_ids: list[str] | None, settings: Settings
 ) -> AsyncIterator[SessionStatus]:
-    async for seen in look(users, datasets, settings, finished=True):
+    async for seen in look(users, datasets, settings, session_ids=session_ids, finished=True):
         yield SessionStatus.of_unseen(seen) if isinstance(seen, LeftSession) else SessionStatus.of(seen)

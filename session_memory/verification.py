@@ -12,14 +12,11 @@ from uuid import UUID
 
 from cognee.context_global_variables import set_database_global_context_variables
 from cognee.infrastructure.databases.graph import get_graph_engine
-from cognee.infrastructure.databases.relational import get_relational_engine
 from cognee.infrastructure.databases.vector import get_vector_engine
-from cognee.modules.data.models import Data
-from sqlalchemy import select
 
 from session_memory import dataset_hold, document, ledger, ledger_index
 from session_memory.errors import LedgerUnreadable
-from session_memory.foreign import ForeignDocuments, read_text
+from session_memory.foreign import ForeignDocuments, locations_of, read_text
 from session_memory.holdings import HeldSession, HeldWindow
 from session_memory.models import Target, TurnRef
 from session_memory.settings import Settings
@@ -125,19 +122,20 @@ async def _look(target: Target, windows: Sequence[HeldWindow], foreign: ForeignD
         if text is None:
             found.problems += [_problem(window, turn.qa_id, Problem.NO_DOCUMENT) for turn in window.turns]
             continue
+        in_graph = "".join(chunk.text for chunk in chunks[window.data_id])
         for turn in window.turns:
-            problem = _wrong_with(turn, text, chunks[window.data_id], unfound)
+            problem = _wrong_with(turn, text, in_graph, chunks[window.data_id], unfound)
             if problem:
                 found.problems.append(_problem(window, turn.qa_id, problem))
         copies = await foreign.stored(window.session_id, document.turns_of(text, window.turns), counted=Counter())
         found.problems += [_problem(window, qa_id, Problem.TWICE) for qa_id in sorted(copies)]
 
 
-def _wrong_with(turn: TurnRef, text: str, chunks: Sequence[Chunk], unfound: set[str]) -> Problem | None:
+def _wrong_with(turn: TurnRef, text: str, in_graph: str, chunks: Sequence[Chunk], unfound: set[str]) -> Problem | None:
+    """What is wrong with a turn; `in_graph` is the text of the document's chunks, joined."""
     if not document.says(text, turn):
         return Problem.DIFFERENT
     piece = _as_read(text[turn.span[0] : turn.span[1]])
-    in_graph = "".join(chunk.text for chunk in chunks)
     times = in_graph.count(piece)
     if not times:
         return Problem.NOT_IN_GRAPH
@@ -165,13 +163,8 @@ def _as_read(text: str) -> str:
 
 async def texts_of(target: Target, data_ids: Sequence[UUID]) -> dict[UUID, str]:
     """The stored documents, without those whose file cannot be read."""
-    async with get_relational_engine().get_async_session() as session:
-        rows = await session.execute(
-            select(Data.id, Data.raw_data_location).where(Data.id.in_(data_ids), Data.dataset_id == target.dataset_id)
-        )
-        locations = {data_id: location for data_id, location in rows}
     texts = {}
-    for data_id, location in locations.items():
+    for data_id, location in (await locations_of(target, data_ids)).items():
         try:
             texts[data_id] = await read_text(location)
         except (OSError, UnicodeError):

@@ -7,9 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from session_memory.models import Frozen
-from session_memory.report import plural
-
-_SHOWN = 200
+from session_memory.report import SHOWN, cut_note, plural
 
 
 class Problem(StrEnum):
@@ -84,10 +82,9 @@ class VerifyReport(BaseModel):
         """The report for a terminal: a line a problem, the proof last."""
         lines = [
             f"{one.session_id}, turn {one.qa_id}: {_WORDS[one.problem]} (document {one.data_id})"
-            for one in self.problems[:_SHOWN]
+            for one in self.problems[:SHOWN]
         ]
-        if len(self.problems) > _SHOWN:
-            lines.append(f"and {len(self.problems) - _SHOWN} more; `--json` lists them all")
+        lines += cut_note(len(self.problems))
         if self.turns_repaired:
             lines.append(f"{self.turns_repaired} {plural('turn', self.turns_repaired)} written again")
         if self.turns_to_write:
