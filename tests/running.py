@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from session_memory.access import authorise
 from session_memory.errors import SessionsNotPersisted
-from session_memory.models import Outcome
+from session_memory.models import Outcome, Target
 from session_memory.report import PersistReport
+from session_memory.settings import get_settings
 
 
 async def persist(world, *session_ids: str, user: str | None = None, dataset: str | None = None) -> PersistReport:
@@ -29,6 +31,11 @@ async def submit(world, session_id: str) -> PersistReport:
     from flows.persist_sessions import persist_sessions
 
     return await persist_sessions(session_ids=[session_id], dataset=str(world.dataset.id), run_in_background=True)
+
+
+async def target_of(world) -> Target:
+    """The world's dataset, as its user may write it."""
+    return await authorise(world.user.email, str(world.dataset.id), get_settings())
 
 
 def outcomes(report: PersistReport) -> dict[str, Outcome]:

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cognee.context_global_variables import set_database_global_context_variables
@@ -12,6 +13,8 @@ from cognee.infrastructure.databases.graph import get_graph_engine
 from cognee.infrastructure.databases.graph.config import get_graph_context_config
 from cognee.infrastructure.databases.graph.get_graph_engine import graph_engine_cache
 from cognee.infrastructure.databases.relational import get_relational_engine
+from cognee.infrastructure.databases.relational.sqlalchemy.SqlAlchemyAdapter import SQLAlchemyAdapter
+from cognee.infrastructure.databases.vector import get_vector_engine
 from cognee.infrastructure.files.utils.open_data_file import open_data_file
 from cognee.infrastructure.session.get_session_manager import get_session_manager
 from cognee.modules.data.methods import create_authorized_dataset
@@ -19,6 +22,7 @@ from cognee.modules.data.models import Data, Dataset
 from cognee.modules.users.methods import create_user, get_default_user
 from cognee.modules.users.models import User
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @dataclass
@@ -35,6 +39,11 @@ class World:
         user = user or await get_default_user()
         dataset = await create_authorized_dataset(name or f"dataset-{uuid.uuid4().hex[:12]}", user)
         return cls(user=user, dataset=dataset)
+
+    @classmethod
+    async def own(cls, name: str = "main_dataset") -> "World":
+        """Of a user who shares nothing with others."""
+        return await cls.new(await new_user(), name)
 
     async def say(self, session_id: str, question: str | None = None, answer: str | None = None) -> str:
         """Cache a turn; returns its qa_id. Without words of its own it says something unique."""
@@ -98,6 +107,12 @@ class World:
         await self.close_graph()
         return [{**properties, "id": str(node_id)} for node_id, properties in nodes]
 
+    async def vector_rows(self) -> dict[str, list[str]]:
+        """Every row of the dataset's own database, where its vectors are in one (pgvector) and not in files."""
+        async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
+            vectors = get_vector_engine()
+            return await all_rows(vectors.engine) if isinstance(vectors, SQLAlchemyAdapter) else {}
+
     async def close_graph(self) -> None:
         """Close the graph in this process, so that another one can open it."""
         async with set_database_global_context_variables(self.dataset.id, self.dataset.owner_id):
@@ -152,12 +167,21 @@ async def expire_in(world: World, session_id: str, hours: float) -> None:
         await session.commit()
 
 
-async def all_rows() -> dict[str, list[Any]]:
-    """Every row of every table of cognee's relational database, by table name."""
+async def all_rows(engine: AsyncEngine | None = None) -> dict[str, list[str]]:
+    """Every row of every table of a database, cognee's relational one unless told, as text, by table name."""
     from sqlalchemy import MetaData
 
-    engine = get_relational_engine().engine
+    engine = engine or get_relational_engine().engine
     async with engine.connect() as connection:
         metadata = MetaData()
         await connection.run_sync(metadata.reflect)
-        return {table.name: list((await connection.execute(select(table))).all()) for table in metadata.sorted_tables}
+        return {
+            # As text and in order: vectors do not compare, and Postgres returns rows in the order of their last change.
+            table.name: sorted(str(row) for row in await connection.execute(select(table)))
+            for table in metadata.sorted_tables
+        }
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file in a folder and in those below it."""
+    return [path for path in folder.rglob("*") if path.is_file()]

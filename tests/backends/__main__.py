@@ -27,6 +27,8 @@ _SUITES = {
     "postgres-graph": (
         *_JOB,
         "tests/flows/test_picture.py",
+        "tests/session_memory/test_verification.py",
+        "tests/session_memory/test_forgetting.py",
         *_faults("kill", "races", "recovery", "mid_run", "cancel", "llm"),
         "tests/backends/check_connections.py",
     ),

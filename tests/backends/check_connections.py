@@ -10,7 +10,7 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.running import outcomes, persist
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
@@ -49,11 +49,11 @@ async def said(world: World, sessions: int) -> list[str]:
 
 async def test_a_group_of_forty_and_four_datasets_at_once_stay_within_what_is_documented():
     """Forty documents that each kept a connection while asking for another one would wait for each other for ever."""
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     sessions = await said(world, 40)
     async with connections_counted() as one:
         assert set(outcomes(await persist(world, *sessions)).values()) == {"persisted"}
-    worlds = [await World.new(await new_user(), "main_dataset") for _ in range(4)]
+    worlds = [await World.own() for _ in range(4)]
     for each in worlds:
         await said(each, 5)
     from flows.persist_pending_sessions import persist_pending_sessions

@@ -14,7 +14,7 @@ from session_memory.errors import AlertBlockNotFound
 from session_memory.settings import get_settings
 from tests.deployments.prefect_server import PrefectServer
 from tests.running import until
-from tests.world import World, expire_in, new_session, new_user
+from tests.world import World, expire_in, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm")]
 
@@ -44,7 +44,7 @@ def told() -> Iterator[tuple[str, list[str]]]:
 async def test_turns_that_expire_soon_are_told_to_the_block_that_is_set(at_server: PrefectServer, told):
     address, received = told
     settings = get_settings().model_copy(update={"alert_block": "webhook/session-memory-tests"})
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     session = new_session()
     await world.say(session)
     await expire_in(world, session, hours=2.1)

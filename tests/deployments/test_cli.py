@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import pytest
 
 from tests.faults import processes
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 
 async def command(*arguments: str, **extra: str) -> tuple[int, str, str]:
@@ -69,7 +69,7 @@ async def test_retry_tries_a_quarantined_session_again(world, llm):
 @pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_plan_persist_verify_and_forget_tell_one_story(llm):
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     sessions = sorted(new_session() for _ in range(2))
     turns = [await world.say(session) for session in sessions for _ in range(2)]
     mine = ("--user", world.user.email)
@@ -105,7 +105,7 @@ async def test_persist_says_what_it_needs(arguments):
 @pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 async def test_verify_repairs_what_was_removed_behind_its_back(llm):
-    world, session = await World.new(await new_user(), "main_dataset"), new_session()
+    world, session = await World.own(), new_session()
     await world.say(session)
     mine = ("--user", world.user.email)
     await command("persist", session, *mine)

@@ -13,7 +13,7 @@ from tests.faults import processes, runs
 from tests.faults.processes import Ended
 from tests.servers import free_port
 from tests.telemetry import telling
-from tests.world import World, expire_in, new_session, new_user
+from tests.world import World, expire_in, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("prefect_server", "llm")]
 
@@ -47,7 +47,7 @@ def gauge(metric: Any, world: World) -> float:
 
 
 async def test_a_collector_is_told_what_was_done_and_what_is_pending_and_no_text(tmp_path):
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     persisted, refused, left = (new_session() for _ in range(3))
     for session, hours in ((persisted, 5), (persisted, 5), (refused, 6), (left, 10.1)):
         await world.say(session)
@@ -149,7 +149,7 @@ async def test_a_run_on_a_worker_is_of_the_trace_that_asked_for_it():
 
 
 async def test_a_collector_that_nobody_reaches_fails_no_run():
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     await world.say(new_session())
     ended = await pending_in_a_process(world, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
     assert "1 persisted; 1 turn, " in told(ended)["summary"]
@@ -158,7 +158,7 @@ async def test_a_collector_that_nobody_reaches_fails_no_run():
 
 
 async def test_without_an_endpoint_nothing_is_set_up_and_nothing_is_said():
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     await world.say(new_session())
     ended = await pending_in_a_process(world)
     assert told(ended)["providers"] == ["ProxyTracerProvider", "_ProxyMeterProvider"]

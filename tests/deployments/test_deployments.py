@@ -9,7 +9,7 @@ import pytest
 from tests.deployments.llm_server import LLMServer
 from tests.deployments.prefect_server import ROOT, PrefectServer
 from tests.running import until
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("worker", "llm")]
 
@@ -92,7 +92,7 @@ async def test_a_refused_session_is_told_by_an_event_and_in_the_report(
 
 
 async def test_the_nightly_run_finds_the_pending_sessions_of_every_user(server: PrefectServer):
-    worlds = [await World.new(await new_user(), "main_dataset") for _ in range(3)]
+    worlds = [await World.own() for _ in range(3)]
     for world in worlds:
         for _ in range(2):
             await world.say(new_session())

@@ -7,13 +7,13 @@ import pytest
 from tests.deployments.llm_server import LLMServer
 from tests.deployments.prefect_server import PrefectServer, end
 from tests.running import until
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm"), pytest.mark.timeout(600)]
 
 
 async def test_a_killed_nightly_run_is_marked_crashed_and_run_again_once(server: PrefectServer, llm_server: LLMServer):
-    first, second = [await World.new(await new_user(), "main_dataset") for _ in range(2)]
+    first, second = [await World.own() for _ in range(2)]
     await first.say(new_session())
     await second.say(new_session(), question="What is Unfinished?")
     llm_server.hanging = "Unfinished"

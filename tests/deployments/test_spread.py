@@ -9,7 +9,7 @@ import pytest
 from tests.deployments.llm_server import LLMServer
 from tests.deployments.prefect_server import PrefectServer, end
 from tests.running import until
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("llm"), pytest.mark.timeout(900)]
 
@@ -20,7 +20,7 @@ DATASETS = int(os.environ.get("SPREAD_DATASETS", "6"))
 async def test_a_nightly_run_spreads_over_the_workers_and_survives_the_death_of_one(
     server: PrefectServer, llm_server: LLMServer
 ):
-    worlds = [await World.new(await new_user(), "main_dataset") for _ in range(DATASETS)]
+    worlds = [await World.own() for _ in range(DATASETS)]
     for world in worlds:
         await world.say(new_session())
         await world.say(new_session())

@@ -122,7 +122,7 @@ async def test_in_a_dataset_they_share_each_is_told_of_their_own_alone(llm):
 
 
 async def test_what_is_pending_of_one_user_says_nothing_of_another():
-    ada, ben = [await World.new(await new_user(), "main_dataset") for _ in range(2)]
+    ada, ben = [await World.own() for _ in range(2)]
     mine, theirs = new_session(), new_session()
     await ada.say(mine)
     await ben.say(theirs)

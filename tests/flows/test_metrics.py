@@ -10,7 +10,7 @@ from session_memory.pending_report import PendingReport
 from tests import double
 from tests.running import persist
 from tests.telemetry import Told, telling
-from tests.world import World, new_session, new_user
+from tests.world import World, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
@@ -44,7 +44,7 @@ class Gauges:
 
 @pytest.fixture
 async def own_world() -> World:
-    return await World.new(await new_user(), "main_dataset")
+    return await World.own()
 
 
 @pytest.fixture

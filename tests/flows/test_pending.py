@@ -31,10 +31,6 @@ async def pending(*worlds: World, **parameters) -> PendingReport:
         return error.report
 
 
-async def own_world(name: str = "main_dataset") -> World:
-    return await World.new(await new_user(), name)
-
-
 async def record(world: World, session_id: str) -> None:
     """What cognee notes when a session is used with a dataset."""
     async with get_relational_engine().get_async_session() as session:
@@ -47,7 +43,7 @@ def left(report: PendingReport) -> dict[str, Reason]:
 
 
 async def test_the_sessions_of_every_user_go_where_they_belong(llm):
-    recorded, held, default = await own_world("recorded"), await own_world("held"), await own_world()
+    recorded, held, default = await World.own("recorded"), await World.own("held"), await World.own()
     sessions = [new_session() for _ in range(3)]
     for world, session in zip((recorded, held, default), sessions, strict=True):
         await world.say(session)
@@ -69,7 +65,7 @@ async def test_the_sessions_of_every_user_go_where_they_belong(llm):
 
 
 async def test_a_session_is_found_without_a_row_of_its_own_and_after_an_edit():
-    world = await own_world()
+    world = await World.own()
     session = new_session()
     # As an application does that writes to the cache by itself.
     await get_cache_engine().create_qa_entry(str(world.user.id), session, "What is it?", "", "That.", qa_id="first")
@@ -81,7 +77,7 @@ async def test_a_session_is_found_without_a_row_of_its_own_and_after_an_edit():
 
 
 async def test_what_was_frozen_is_found_after_the_cache_expired(llm):
-    world = await own_world()
+    world = await World.own()
     session = new_session()
     await world.say(session)
     llm.fail("Marker", double.broken)
@@ -100,7 +96,7 @@ async def test_what_was_frozen_is_found_after_the_cache_expired(llm):
 
 
 async def test_the_soonest_to_expire_comes_first_and_the_rest_is_left_with_its_reason():
-    world = await own_world()
+    world = await World.own()
     late, soon, sooner = (new_session() for _ in range(3))
     for session, hours in ((late, 100), (soon, 20), (sooner, 10)):
         await world.say(session)
@@ -125,7 +121,7 @@ async def test_the_soonest_to_expire_comes_first_and_the_rest_is_left_with_its_r
 
 
 async def test_a_cap_on_windows_takes_what_fits_and_always_the_first():
-    world = await own_world()
+    world = await World.own()
     large, small = new_session(), new_session()
     for _ in range(21):
         await world.say(large)
@@ -139,7 +135,7 @@ async def test_a_cap_on_windows_takes_what_fits_and_always_the_first():
 
 
 async def test_only_the_datasets_that_are_asked_for():
-    world = await own_world("one")
+    world = await World.own("one")
     other = await World.new(world.user, "another")
     sessions = new_session(), new_session()
     for each, session in zip((world, other), sessions, strict=True):
@@ -150,7 +146,7 @@ async def test_only_the_datasets_that_are_asked_for():
 
 
 async def test_what_stops_one_dataset_stops_the_others_and_nothing_is_lost(llm):
-    worlds = [await own_world() for _ in range(2)]
+    worlds = [await World.own() for _ in range(2)]
     sessions = [new_session() for _ in worlds]
     for world, session in zip(worlds, sessions, strict=True):
         await world.say(session)
@@ -167,7 +163,7 @@ async def test_what_stops_one_dataset_stops_the_others_and_nothing_is_lost(llm):
 
 
 async def test_a_user_without_the_dataset_or_without_an_account_is_left_and_the_others_are_not():
-    fine, nowhere, gone = await own_world(), World(await new_user(), None), await own_world()  # type: ignore[arg-type]
+    fine, nowhere, gone = await World.own(), World(await new_user(), None), await World.own()  # type: ignore[arg-type]
     sessions = [new_session() for _ in range(3)]
     for world, session in zip((fine, nowhere, gone), sessions, strict=True):
         await world.say(session)

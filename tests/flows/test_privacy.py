@@ -1,7 +1,6 @@
 """I7: what was said stands in the cache, the ledger's frozen text and cognee's documents, graph and vectors only."""
 
 import logging
-import os
 import sqlite3
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from session_memory.errors import SessionMemoryError
 from tests import double
 from tests.conftest import HOME
 from tests.running import persist
-from tests.world import all_rows, new_session
+from tests.world import all_rows, files_below, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -60,7 +59,7 @@ async def assert_prefect_holds_no(marker: str) -> None:
         for table in tables:
             rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
             assert not [row for row in rows if marker in str(row)], table
-    results = [file for file in files_of(HOME / "prefect") if "results" in file.parts or "storage" in file.parts]
+    results = [file for file in files_below(HOME / "prefect") if "results" in file.parts or "storage" in file.parts]
     assert results
     for file in results:
         assert marker.encode() not in file.read_bytes(), file
@@ -101,10 +100,6 @@ async def test_keys_and_passwords_that_errors_quote_are_nowhere(
     for text in (told, captured.out, captured.err, *all_logs, str(await all_rows())):
         assert SECRET not in text
     await assert_prefect_holds_no(SECRET)
-
-
-def files_of(folder: Path) -> list[Path]:
-    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
 
 
 async def test_errors_that_quote_a_document_are_told_in_our_words(world, llm):

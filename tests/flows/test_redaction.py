@@ -15,9 +15,9 @@ from session_memory.redaction import Redacted
 from session_memory.settings import get_settings
 from tests.conftest import HOME
 from tests.faults import processes
-from tests.flows.test_privacy import assert_prefect_holds_no, files_of
+from tests.flows.test_privacy import assert_prefect_holds_no
 from tests.running import outcomes, persist
-from tests.world import all_rows, new_session
+from tests.world import all_rows, files_below, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -82,7 +82,7 @@ async def test_what_is_masked_is_in_no_row_document_graph_log_or_file_and_the_re
 
 def holding(marker: str) -> list[Path]:
     """The files of the tests' home with a marker in them."""
-    return [file for file in files_of(HOME) if file.is_file() and marker.encode() in file.read_bytes()]
+    return [file for file in files_below(HOME) if marker.encode() in file.read_bytes()]
 
 
 def is_of_the_cache(file: Path) -> bool:

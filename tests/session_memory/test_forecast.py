@@ -6,7 +6,7 @@ from session_memory.forecast import Forecast, SessionForecast, forecast
 from session_memory.settings import get_settings
 from tests import double
 from tests.running import persist
-from tests.world import World, all_rows, expire_in, new_session, new_user
+from tests.world import World, all_rows, expire_in, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
@@ -15,12 +15,8 @@ async def forecast_of(world: World, *sessions: str) -> Forecast:
     return await forecast([world.user.email], [str(world.dataset.id)], list(sessions) or None, get_settings())
 
 
-async def own_world() -> World:
-    return await World.new(await new_user(), "main_dataset")
-
-
 async def test_it_says_what_the_next_run_does_and_writes_nothing(llm):
-    world = await own_world()
+    world = await World.own()
     short, long, done = (new_session() for _ in range(3))
     await world.say(done)
     await persist(world, done)
@@ -44,7 +40,7 @@ async def test_it_says_what_the_next_run_does_and_writes_nothing(llm):
 
 
 async def test_what_is_frozen_counts_and_the_soonest_to_expire_comes_first(llm):
-    world = await own_world()
+    world = await World.own()
     frozen, soon, later = (new_session() for _ in range(3))
     await world.say(frozen)
     llm.fail("Marker", double.broken)

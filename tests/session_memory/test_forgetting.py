@@ -1,31 +1,20 @@
 """`session-memory forget`: what was said is in no row, vector, file or graph node any more, and does not come back."""
 
-import os
-
 import pytest
 
 from session_memory import errors
-from session_memory.access import authorise
 from session_memory.forget_report import ForgetReport
 from session_memory.forgetting import forget
-from session_memory.models import Outcome, Target
+from session_memory.models import Outcome
 from session_memory.settings import get_settings
 from session_memory.verification import verify
 from tests.conftest import HOME
-from tests.running import outcomes, persist
-from tests.world import World, all_rows, new_session, new_user
+from tests.running import outcomes, persist, target_of
+from tests.world import World, all_rows, files_below, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
 
 MARKER = "Zebrafoo"
-
-
-async def own_world() -> World:
-    return await World.new(await new_user(), "main_dataset")
-
-
-async def target_of(world: World) -> Target:
-    return await authorise(world.user.email, str(world.dataset.id), get_settings())
 
 
 async def forgotten(world: World, session: str, turn: str | None = None, *, cache: bool = False) -> ForgetReport:
@@ -33,19 +22,19 @@ async def forgotten(world: World, session: str, turn: str | None = None, *, cach
 
 
 async def traces(world: World, marker: str = MARKER) -> list[str]:
-    """Where a word stands: tables, nodes of the graph, and every byte of every file below this test's home."""
-    found = [table for table, rows in (await all_rows()).items() if marker.lower() in str(rows).lower()]
+    """Where a word stands: tables, nodes of the graph, every byte of every file below this test's home.
+
+    Not the files of a Postgres or Redis server, which keep what was deleted until they clean up.
+    """
+    tables = (*(await all_rows()).items(), *(await world.vector_rows()).items())
+    found = [table for table, rows in tables if marker.lower() in str(rows).lower()]
     found += [f"node {node['id']}" for node in await world.nodes() if marker.lower() in str(node).lower()]
-    for folder, _, names in os.walk(HOME):
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
-                if marker.lower().encode() in file.read().lower():
-                    found.append(os.path.join(folder, name))
-    return found
+    files = [path for path in files_below(HOME) if HOME / "stores" not in path.parents]
+    return found + [str(path) for path in files if marker.lower().encode() in path.read_bytes().lower()]
 
 
 async def test_a_session_leaves_no_trace_and_others_stay(llm):
-    world, session, other = await own_world(), new_session(), new_session()
+    world, session, other = await World.own(), new_session(), new_session()
     marker = f"{MARKER}Session"
     for answer in (f"{marker} is a striped thing.", f"Graz is where {marker} lives."):
         await world.say(session, question=f"What is {marker}?", answer=answer)
@@ -67,7 +56,7 @@ async def test_a_session_leaves_no_trace_and_others_stay(llm):
 
 
 async def test_what_the_cache_still_holds_does_not_come_back_and_what_is_said_later_is_taken(llm):
-    world, session = await own_world(), new_session()
+    world, session = await World.own(), new_session()
     first = await world.say(session)
     await persist(world, session)
     second = await world.say(session)
@@ -85,7 +74,7 @@ async def test_what_the_cache_still_holds_does_not_come_back_and_what_is_said_la
 
 @pytest.mark.parametrize("state", ["persisted", "pending", "quarantined"])
 async def test_one_turn_goes_and_the_others_of_its_document_stay(llm, state):
-    world, session = await own_world(), new_session()
+    world, session = await World.own(), new_session()
     marker = f"{MARKER}{state}"
     keep = await world.say(session)
     gone = await world.say(session, question=f"What is {marker}?")
@@ -104,7 +93,7 @@ async def test_one_turn_goes_and_the_others_of_its_document_stay(llm, state):
 
 
 async def test_an_edited_turn_leaves_neither_of_its_forms(llm):
-    world, session = await own_world(), new_session()
+    world, session = await World.own(), new_session()
     marker = f"{MARKER}Edited"
     qa_id = await world.say(session, question=f"What is {marker}Old?")
     await persist(world, session)
@@ -114,7 +103,7 @@ async def test_an_edited_turn_leaves_neither_of_its_forms(llm):
 
 
 async def test_what_is_not_there_is_named_and_other_users_are_out_of_reach(llm):
-    world, other, session = await own_world(), await own_world(), new_session()
+    world, other, session = await World.own(), await World.own(), new_session()
     await world.say(session)
     await persist(world, session)
     with pytest.raises(errors.SessionNotFound):

@@ -7,13 +7,9 @@ from session_memory.settings import get_settings
 from session_memory.status import SessionStatus, status
 from tests import double
 from tests.running import persist
-from tests.world import World, all_rows, expire_in, new_session, new_user
+from tests.world import World, all_rows, expire_in, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
-
-
-async def own_world() -> World:
-    return await World.new(await new_user(), "main_dataset")
 
 
 async def status_of(world: World, session: str) -> SessionStatus:
@@ -29,7 +25,7 @@ def turns(found: SessionStatus) -> dict[str, int]:
 
 
 async def test_a_turn_is_pending_then_persisted_then_gone_from_the_cache_then_removed(llm):
-    world, session = await own_world(), new_session()
+    world, session = await World.own(), new_session()
     await world.say(session)
     await expire_in(world, session, 30)
     found = await status_of(world, session)
@@ -46,7 +42,7 @@ async def test_a_turn_is_pending_then_persisted_then_gone_from_the_cache_then_re
 
 
 async def test_an_edit_a_refusal_and_a_failure_are_told_apart(llm):
-    world = await own_world()
+    world = await World.own()
     edited, refused, failing = (new_session() for _ in range(3))
     qa_id = await world.say(edited)
     await world.say(edited)
@@ -63,7 +59,7 @@ async def test_an_edit_a_refusal_and_a_failure_are_told_apart(llm):
 
 
 async def test_what_was_said_since_is_pending_in_the_datasets_it_goes_into_alone(llm):
-    world, session = await own_world(), new_session()
+    world, session = await World.own(), new_session()
     copy = await World.new(world.user, "copy")
     await world.say(session)
     await persist(world, session)
@@ -75,7 +71,7 @@ async def test_what_was_said_since_is_pending_in_the_datasets_it_goes_into_alone
 
 
 async def test_it_writes_nothing_and_says_nothing_of_others(llm):
-    world, other, session = await own_world(), await own_world(), new_session()
+    world, other, session = await World.own(), await World.own(), new_session()
     await world.say(session)
     await other.say(new_session())
     before = await all_rows()

@@ -13,19 +13,13 @@ from cognee.infrastructure.session.get_session_manager import get_session_manage
 from cognee.infrastructure.session.session_persist_watermark import SESSION_PERSIST_WATERMARK
 
 from session_memory import ledger, repair
-from session_memory.access import authorise
-from session_memory.models import Target
 from session_memory.settings import get_settings
 from session_memory.verification import chunks_of, verify
 from session_memory.verify_report import Problem, VerifyReport
-from tests.running import persist
-from tests.world import World, all_rows, new_session, new_user
+from tests.running import persist, target_of
+from tests.world import World, all_rows, new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "llm")
-
-
-async def target_of(world: World) -> Target:
-    return await authorise(world.user.email, str(world.dataset.id), get_settings())
 
 
 async def verified(world: World, *sessions: str) -> VerifyReport:
@@ -51,7 +45,7 @@ async def stores(world: World):
 
 
 async def two_sessions() -> tuple[World, str, str]:
-    world = await World.new(await new_user(), "main_dataset")
+    world = await World.own()
     sessions = new_session(), new_session()
     for session in sessions:
         await world.say(session)
