@@ -21,10 +21,16 @@ def all_logs():
         root,
         *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs", "prefect.task_runs")),
     ]
+    # What stands there already prints every row that SQLite reads, for half a minute.
+    others = {handler: handler.level for logger in loggers for handler in logger.handlers}
+    for handler in others:
+        handler.setLevel(max(handler.level, logging.INFO))
     for logger in loggers:
         logger.addHandler(keep)
     root.setLevel(logging.DEBUG)
     yield lines
+    for handler, its in others.items():
+        handler.setLevel(its)
     root.setLevel(level)
     for logger in loggers:
         logger.removeHandler(keep)
