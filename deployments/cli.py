@@ -26,13 +26,12 @@ from deployments.terminal import (
     guarded,
     out,
     quiet,
+    waiting,
 )
 from session_memory.errors import SessionMemoryError, SessionsNotPersisted
 
 if TYPE_CHECKING:
     from session_memory.diagnosis import Diagnosis
-    from session_memory.forget_report import ForgetReport
-    from session_memory.verify_report import VerifyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -134,11 +133,11 @@ def verify(
     """Prove that each persisted turn is in the dataset once, and is found by a search."""
     quiet()
 
-    def work() -> "VerifyReport":
-        with err.status(f"Verifying… {LOADING}") as status:
-            return asyncio.run(actions.verify(user, sessions, dataset, repair=repair, say=status.update))
-
-    report = guarded(work, as_json=as_json)
+    report = waiting(
+        "Verifying",
+        lambda say: actions.verify(user, sessions, dataset, repair=repair, say=say),
+        as_json=as_json,
+    )
     answer(report, as_json=as_json)
     raise typer.Exit(FAILED if report.problems else PARTLY if report.turns_to_write else DONE)
 
@@ -163,11 +162,7 @@ def forget(
             fail("not_confirmed", f"This removes {what} for good. To do it unasked: `--yes`.", USAGE, as_json=as_json)
         typer.confirm(f"Remove {what} for good?", abort=True, err=True)
 
-    def work() -> "ForgetReport":
-        with err.status(f"Forgetting… {LOADING}"):
-            return asyncio.run(actions.forget(user, session, turn, dataset, cache=cache))
-
-    report = guarded(work, as_json=as_json)
+    report = waiting("Forgetting", lambda _: actions.forget(user, session, turn, dataset, cache=cache), as_json=as_json)
     answer(report, as_json=as_json)
     raise typer.Exit(DONE if report.rewritten else PARTLY)
 
@@ -228,13 +223,12 @@ def doctor(
     """Look at every connection, version, permission and setting, and say what to do."""
     quiet()
 
-    def work() -> "Diagnosis":
+    async def work(_: object) -> "Diagnosis":
         from deployments.doctor import examine
 
-        with err.status(f"Looking… {LOADING}"):
-            return asyncio.run(examine(user, dataset, ask_models=models))
+        return await examine(user, dataset, ask_models=models)
 
-    diagnosis = guarded(work, as_json=as_json)
+    diagnosis = waiting("Looking", work, as_json=as_json)
     answer(diagnosis, as_json=as_json)
     raise typer.Exit(DONE if diagnosis.healthy else FAILED)
 
@@ -261,12 +255,7 @@ def _only(name: str | None) -> list[str] | None:
 def _show(work: Callable[[], Coroutine[Any, Any, "TableReport"]], *, as_json: bool) -> None:
     """Look, change nothing, and print what was seen."""
     quiet()
-
-    def looked() -> "TableReport":
-        with err.status(f"Looking… {LOADING}"):
-            return asyncio.run(work())
-
-    answer_table(guarded(looked, as_json=as_json), as_json=as_json)
+    answer_table(waiting("Looking", lambda _: work(), as_json=as_json), as_json=as_json)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, "Report"]], *, as_json: bool, doing: str) -> NoReturn:

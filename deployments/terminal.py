@@ -1,10 +1,11 @@
 """How the commands speak: answers on standard output, the rest on standard error, an exit code that says which."""
 
+import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -101,6 +102,16 @@ def guarded(work: Callable[[], T], *, as_json: bool) -> T:
         fail(unreachable.code, str(unreachable), FAILED, as_json=as_json)
     except ParameterTypeError as error:
         fail("usage", str(error), USAGE, as_json=as_json)
+
+
+def waiting(doing: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
+    """What `work` gives, or its error as `guarded`; meanwhile a line on the terminal, which `work` can change."""
+
+    def run() -> T:
+        with err.status(f"{doing}… {LOADING}") as status:
+            return asyncio.run(work(status.update))
+
+    return guarded(run, as_json=as_json)
 
 
 def fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:

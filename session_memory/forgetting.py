@@ -49,7 +49,9 @@ async def forget(target: Target, session_id: str, *, turn: str | None, cache: bo
     # Frozen first, so that what was only cached has a name in the ledger too, by which it stays away.
     (plan,) = (await extract(target, [session_id], settings)).sessions
     if plan.error:
-        raise SessionMemoryError(plan.error)
+        refused = SessionMemoryError(plan.error)
+        refused.code = plan.error_code or refused.code
+        raise refused
     if not plan.known:
         raise SessionNotFound(session_id=session_id, user=target.user_email, dataset=target.dataset_name)
     hold = dataset_hold.hold(target, holder="forget", wait_seconds=settings.lock_wait_seconds)

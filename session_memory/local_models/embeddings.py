@@ -10,6 +10,8 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DIMENSIONS = 384
 #: What the model reads of a text, its two frame tokens aside.
 MAX_TOKENS = 254
+#: Texts at once. Each is filled up to the longest of its batch, which of a lone document costs more than the calls.
+_BATCH = 8
 
 # fastembed looks for the weights under the first name; cognee's tokenizer resolver for the second.
 _REPOSITORIES = ("qdrant/all-MiniLM-L6-v2-onnx", MODEL)
@@ -41,6 +43,7 @@ def environment(home: Path) -> dict[str, str]:
         "EMBEDDING_MODEL": MODEL,
         "EMBEDDING_DIMENSIONS": str(DIMENSIONS),
         "EMBEDDING_MAX_COMPLETION_TOKENS": str(MAX_TOKENS),
+        "EMBEDDING_BATCH_SIZE": str(_BATCH),
         "HF_HOME": str(lay_out(home)),
         "HF_HUB_OFFLINE": "1",
     }

@@ -113,3 +113,16 @@ async def test_what_is_not_there_is_named_and_other_users_are_out_of_reach(llm):
     with pytest.raises(errors.SessionNotFound):
         await forgotten(other, session)
     assert await world.all_stored_once()
+
+
+async def test_a_session_that_cannot_be_read_whole_keeps_everything_and_says_why(llm):
+    world, session = await World.own(), new_session()
+    await world.say(session)
+    await persist(world, session)
+    await world.say(session, question="What is Poison?")
+    settings = get_settings().model_copy(update={"redact": "tests.flows.test_redaction:breaks_at_poison"})
+    with pytest.raises(errors.SessionMemoryError) as refused:
+        await forget(await target_of(world), session, turn=None, cache=True, settings=settings)
+    assert refused.value.code == "redaction_failed"
+    assert len(await world.cached(session)) == 2
+    assert sorted((await world.stored()).values()) == [(0, 0), (1, 1)]
