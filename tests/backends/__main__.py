@@ -18,17 +18,33 @@ def _faults(*names: str) -> tuple[str, ...]:
     return tuple(f"tests/faults/test_{name}.py" for name in names)
 
 
+def _of(file: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"{file}::test_{test}" for test in tests)
+
+
 #: What differs from the embedded stores: the cache alone, or everything that is written. Of the fault matrix the quick
-#: half, without what is about an embedded file.
+#: half, without what is about an embedded file; of the commands what reads a graph and vectors, or removes from them.
 _SUITES = {
     "redis": (*_JOB, *_faults("kill", "races"), "tests/backends/test_redis_away.py"),
     "fs": (*_JOB, *_faults("kill", "races")),
     "postgres": (*_JOB, *_faults("kill", "races", "recovery", "ledger_lost")),
     "postgres-graph": (
         *_JOB,
-        "tests/flows/test_picture.py",
-        "tests/session_memory/test_verification.py",
-        "tests/session_memory/test_forgetting.py",
+        *_of(
+            "tests/flows/test_picture.py",
+            "the_page_shows_the_sessions_their_turns_and_what_these_name",
+            "a_later_runs_page_highlights_only_what_that_run_added",
+        ),
+        *_of(
+            "tests/session_memory/test_verification.py",
+            "what_is_there_is_proved_and_nothing_is_written",
+            "damage_is_named_and_repaired_without_the_cache",
+        ),
+        *_of(
+            "tests/session_memory/test_forgetting.py",
+            "a_session_leaves_no_trace_and_others_stay",
+            "one_turn_goes_and_the_others_of_its_document_stay",
+        ),
         *_faults("kill", "races", "recovery", "mid_run", "cancel", "llm"),
         "tests/backends/check_connections.py",
     ),
