@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from session_memory import dataset_lock, fault_points, graph_file
+from session_memory import dataset_lock, fault_points, graph_file, vector_files
 from session_memory.models import Target
 
 
@@ -22,6 +22,7 @@ async def hold(target: Target, *, holder: str, wait_seconds: float) -> AsyncIter
     async with dataset_lock.hold(target, holder=holder, wait_seconds=wait_seconds):
         await graph_file.take(target, wait_seconds=wait_seconds)
         try:
+            await vector_files.clear_half_made(target)
             fault_points.reach("locked")
             yield
         finally:

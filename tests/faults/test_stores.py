@@ -11,7 +11,7 @@ import pytest
 from session_memory import errors
 from session_memory.models import Outcome
 from tests.faults import processes
-from tests.running import outcomes, persist, until
+from tests.running import outcomes, persist, target_of, until
 from tests.world import new_session
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -108,3 +108,36 @@ async def test_a_full_disk_stops_the_run_which_says_so_and_the_next_one_recovers
     filler.unlink()
     assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED}
     await count(world)
+
+
+async def vectors_of(world) -> Path:
+    """The folder of a dataset's vectors."""
+    from cognee.context_global_variables import set_database_global_context_variables
+    from cognee.infrastructure.databases.vector.config import get_vectordb_context_config
+
+    async with set_database_global_context_variables(world.dataset.id, world.dataset.owner_id):
+        return Path(get_vectordb_context_config()["vector_db_url"])
+
+
+@pytest.mark.fault("killed while a table of vectors was made")
+async def test_a_table_that_a_killed_run_left_half_made_is_made_anew(world, llm, count):
+    session = new_session()
+    await world.say(session)
+    # What LanceDB writes before the manifest: cognee takes the folder for a table, and cannot open it.
+    for table in ("Entity_name", "TextSummary_text"):
+        written = await vectors_of(world) / f"{table}.lance" / "_transactions" / "0-half.txn"
+        written.parent.mkdir(parents=True)
+        written.write_text("half")
+        for path in (written, *written.parents[:2]):
+            os.utime(path, (0, time.time() - 10))
+    assert outcomes(await persist(world, session)) == {session: Outcome.PERSISTED}
+    await count(world)
+
+
+async def test_a_table_that_somebody_is_making_is_left_alone(world):
+    from session_memory import vector_files
+
+    making = await vectors_of(world) / "Entity_name.lance" / "_transactions"
+    making.mkdir(parents=True)
+    await vector_files.clear_half_made(await target_of(world))
+    assert making.exists()
