@@ -20,8 +20,9 @@ from session_memory.models import Target
 
 #: cognee's graphs that are a file of one process; Kuzu is Ladybug's former name.
 _GRAPH_FILES = {"ladybug", "kuzu"}
-# Ladybug's words; it has no class for it.
+# Ladybug's words; it has no classes for them.
 _HELD = "Could not set lock on file"
+_HALF_CHECKPOINTED = ".shadow' does not match the current database"
 _POLL_SECONDS = 1.0
 
 
@@ -69,10 +70,29 @@ async def _open(target: Target) -> Path | None:
         try:
             await get_graph_engine()
         except RuntimeError as error:
-            if _HELD not in str(error):
+            path = Path(graph["graph_file_path"])
+            if _HELD in str(error):
+                return path
+            if _HALF_CHECKPOINTED not in str(error) or not await asyncio.to_thread(_finish_checkpoint, path):
                 raise
-            return Path(graph["graph_file_path"])
+            await get_graph_engine()
     return None
+
+
+def _finish_checkpoint(path: Path) -> bool:
+    """Do what a process was killed before it did, at the end of a checkpoint; whether that was it.
+
+    Ladybug writes changed pages to a shadow file, copies them into the graph, empties the shadow file and removes the
+    log. Killed before the last step it wants the pages again, finds none, and opens the graph never more: one kill in
+    four that meets a checkpoint (Ladybug 0.19). An empty shadow file says that all pages are in the graph.
+    """
+    shadow, log = (path.with_name(f"{path.name}.{kind}") for kind in ("shadow", "wal.checkpoint"))
+    if not shadow.exists() or shadow.stat().st_size:
+        return False
+    # The log first: without the shadow file it could not be read at all.
+    log.unlink(missing_ok=True)
+    shadow.unlink()
+    return True
 
 
 def _holder(path: Path) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,3 +143,53 @@ async def test_a_table_that_somebody_is_making_is_left_alone(world):
     making.mkdir(parents=True)
     await vector_files.clear_half_made(await target_of(world))
     assert making.exists()
+
+
+#: Writes to a graph and checkpoints it, as fast as it can.
+CHECKPOINTS = """
+import sys, ladybug
+connection = ladybug.Connection(ladybug.Database(sys.argv[1]))
+print("open", flush=True)
+while True:
+    connection.execute("MATCH (n:Node) WITH n LIMIT 1 SET n.name = n.name")
+    connection.execute("CHECKPOINT")
+"""
+OPENS = "import sys, ladybug; ladybug.Connection(ladybug.Database(sys.argv[1]))"
+
+
+async def graph_of(world) -> Path:
+    """The file of a dataset's graph."""
+    from cognee.context_global_variables import set_database_global_context_variables
+    from cognee.infrastructure.databases.graph.config import get_graph_context_config
+
+    await world.close_graph()
+    async with set_database_global_context_variables(world.dataset.id, world.dataset.owner_id):
+        return Path(get_graph_context_config()["graph_file_path"])
+
+
+def kill_in_a_checkpoint(graph: Path) -> bool:
+    """Kill a process that writes to a graph; whether nobody can open it any more."""
+    command = [sys.executable, "-c", CHECKPOINTS, str(graph)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writing:
+        assert writing.stdout
+        writing.stdout.readline()
+        time.sleep(random.uniform(0.02, 0.2))
+        writing.kill()
+    opened = subprocess.run([sys.executable, "-c", OPENS, str(graph)], stderr=subprocess.PIPE, text=True)
+    assert opened.returncode == 0 or ".shadow' does not match" in opened.stderr, opened.stderr
+    return opened.returncode != 0
+
+
+@pytest.mark.fault("killed at the end of a graph's checkpoint")
+async def test_a_graph_that_a_kill_left_in_a_checkpoint_is_opened_again(world, llm, count):
+    sessions = await said(world)
+    await persist(world, sessions[0])
+    graph = await graph_of(world)
+    # About one kill in three.
+    for _ in range(40):
+        if await asyncio.to_thread(kill_in_a_checkpoint, graph):
+            break
+    else:
+        pytest.fail("no kill met the end of a checkpoint")
+    assert set(outcomes(await persist(world, *sessions)).values()) == {Outcome.PERSISTED, Outcome.NOTHING_NEW}
+    await count(world)
