@@ -65,6 +65,7 @@ async def test_a_nightly_run_spreads_over_the_workers_and_survives_the_death_of_
     run = await server.read_run(run_id)
     assert f"of {DATASETS} users in {DATASETS} datasets" in run["state"]["message"], run["state"]
     assert "1 quarantined" in run["state"]["message"], run["state"]
+    assert "failed" not in run["state"]["message"], run["state"]
     runs = await runs_of_workers()
     assert len(runs) == DATASETS
     assert any(one["run_count"] > 1 for one in runs), "nobody took the killed run up"
