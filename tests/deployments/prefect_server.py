@@ -87,12 +87,13 @@ class PrefectServer:
             process.wait()
 
     @contextmanager
-    def worker(self, **extra: str) -> Iterator[subprocess.Popen]:
+    def worker(self, *options: str, **extra: str) -> Iterator[subprocess.Popen]:
         """A worker of the pool `session-memory`, polling every second; the server knows it."""
         extra |= {"PREFECT_WORKER_QUERY_SECONDS": "1"}
         name = f"worker-{free_port()}"
         log = self.home / f"{name}.log"
-        with self.program("worker", "start", "--pool", "session-memory", "--name", name, log=log, **extra) as process:
+        arguments = ("worker", "start", "--pool", "session-memory", "--name", name, *options)
+        with self.program(*arguments, log=log, **extra) as process:
             for _ in range(240):
                 assert process.poll() is None, log.read_text()
                 if self._knows(name):

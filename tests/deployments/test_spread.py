@@ -1,6 +1,7 @@
 """A nightly run that spreads over workers: every turn once, and one worker killed meanwhile."""
 
 import os
+from functools import partial
 from typing import Any
 
 import psutil
@@ -38,7 +39,9 @@ async def test_a_nightly_run_spreads_over_the_workers_and_survives_the_death_of_
     async def one_is_stuck() -> bool:
         return llm_server.held > 0
 
-    with server.worker(**llm_server.environment) as first, server.worker(**llm_server.environment) as second:
+    # Neither takes all.
+    limited = partial(server.worker, "--limit", "3", **llm_server.environment)
+    with limited() as first, limited() as second:
         response = await server.request_run(
             "persist-pending-sessions/nightly",
             users=[world.user.email for world in worlds],
@@ -49,8 +52,10 @@ async def test_a_nightly_run_spreads_over_the_workers_and_survives_the_death_of_
         await until(one_is_stuck, 300)
         parent = (await server.read_run(run_id))["infrastructure_pid"]
         stuck = await pid_of(runs_of_workers, str(hanging.user.id))
-        # Of the two workers the one whose run hangs, unless it has the nightly run itself.
-        doomed = first if is_below(first.pid, stuck) and not is_below(first.pid, parent) else second
+        pids = [str(run["infrastructure_pid"]) for run in await runs_of_workers() if run["infrastructure_pid"]]
+        assert all(any(is_below(worker.pid, pid) for pid in [parent, *pids]) for worker in (first, second))
+        # Of the two workers the one whose run hangs; that run alone, if the nightly run itself is there too.
+        doomed = first if is_below(first.pid, stuck) else second
         if is_below(doomed.pid, parent):
             os.kill(int(stuck), 9)
         else:
