@@ -83,8 +83,9 @@ def _finish_checkpoint(path: Path) -> bool:
     """Do what a process was killed before it did, at the end of a checkpoint; whether that was it.
 
     Ladybug writes changed pages to a shadow file, copies them into the graph, empties the shadow file and removes the
-    log. Killed before the last step it wants the pages again, finds none, and opens the graph never more: one kill in
-    four that meets a checkpoint (Ladybug 0.19). An empty shadow file says that all pages are in the graph.
+    log. Killed before the last step it wants the pages again, finds none, and opens the graph never more (Ladybug 0.19;
+    63 of 170 kills of a process that checkpoints all the time). An empty shadow file says that all pages are in the
+    graph.
     """
     shadow, log = (path.with_name(f"{path.name}.{kind}") for kind in ("shadow", "wal.checkpoint"))
     if not shadow.exists() or shadow.stat().st_size:

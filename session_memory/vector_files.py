@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cognee.context_global_variables import set_database_global_context_variables
@@ -30,6 +31,8 @@ def _clear(folder: Path) -> None:
     for table in folder.glob("*.lance"):
         if any(table.glob("_versions/*.manifest")):
             continue
-        touched = max(path.stat().st_mtime for path in (table, *table.rglob("*")))
-        if time.time() - touched > _MAKING_SECONDS:
-            shutil.rmtree(table)
+        # A file that goes away meanwhile is one that somebody is just making into a table.
+        with suppress(FileNotFoundError):
+            touched = max(path.stat().st_mtime for path in (table, *table.rglob("*")))
+            if time.time() - touched > _MAKING_SECONDS:
+                shutil.rmtree(table)
